@@ -1,0 +1,174 @@
+"""The model card, and verified loading: a model is a directory, and its card binds every byte in it.
+
+Bytes are read once, checked against the card's hash, and *those* bytes are used. Knows nothing of engines.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from runtime.config import build
+from runtime.durable import write_text
+from runtime.errors import BadConfig, BadInput, BadModel
+from runtime.onnx_weights import refuse_unsafe
+from runtime.preprocess import FaceInput
+
+SCHEMA = 1
+MODELS = Path(__file__).parent / "models"  # the models that ship
+PRECISIONS = ("fp32", "fp16", "int8")  # what a person asks for
+GRAPHS = ("fp32", "fp16", "int8", "int8-gpu")  # what files there are; which one runs depends on the target
+MAX_CARD_BYTES = 1 << 20
+MAX_GRAPH_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of a model directory."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+    @classmethod
+    def of(cls, path: Path) -> FileEntry:
+        """Describe a file that lies on the disk."""
+        content = path.read_bytes()
+        return cls(path.name, hashlib.sha256(content).hexdigest(), len(content))
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """Everything a runtime must know of a model, and where the model came from."""
+
+    name: str
+    task: Literal["expression", "face"]
+    network: str
+    labels: tuple[str, ...]
+    input: FaceInput
+    graphs: dict[str, FileEntry]
+    golden: FileEntry | None = None
+    # largest |Δlogit| against PyTorch that the golden faces may show, by graph: measured at export, doubled
+    golden_bound: dict[str, float] = field(default_factory=dict)
+    parameters: int = 0
+    temperature: float = 1.0
+    input_name: str = "faces"
+    output_name: str = "logits"
+    training: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) != len(self.labels) or not self.labels:
+            raise ValueError(f"expected distinct labels, found {self.labels}")
+        if not self.temperature > 0:
+            raise ValueError(f"expected a temperature above 0, found {self.temperature}")
+
+
+@dataclass(frozen=True)
+class GoldenFaces:
+    """Pinned inputs and the PyTorch network's answers, from whole frames to labels.
+
+    faces (N, C, H, W) uint8 and logits (N, classes) float32; each face is what the card's crop makes of
+    boxes (N, 4) in frames (F, H, W, 3) BGR uint8 number frame_of (N,), and gave probabilities and labels (N,).
+    """
+
+    faces: np.ndarray
+    logits: np.ndarray
+    frames: np.ndarray | None = None
+    boxes: np.ndarray | None = None
+    frame_of: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model directory whose card has been read; its files are verified as they are read."""
+
+    directory: Path
+    card: ModelCard
+
+    def read_graph(self, graph: str) -> bytes:
+        """Return one graph's verified ONNX bytes. Raises BadModel."""
+        entry = self.card.graphs.get(graph)
+        if entry is None:
+            verb = "mien calibrate" if graph.startswith("int8") else "mien export"
+            raise BadModel(f"expected a graph {graph} in {self.directory}/card.json, found "
+                           f"{', '.join(self.card.graphs)}; {verb} makes it")
+        content = self._verified(entry)
+        refuse_unsafe(content, str(self.directory / entry.file))
+        return content
+
+    def read_golden(self) -> GoldenFaces:
+        """Return the golden vectors, verified. Raises BadModel."""
+        if self.card.golden is None:
+            raise BadModel(f"expected golden vectors in {self.directory}, found none; mien export makes them")
+        try:
+            with np.load(io.BytesIO(self._verified(self.card.golden)), allow_pickle=False) as arrays:
+                known = {f.name for f in dataclasses.fields(GoldenFaces)}
+                golden = GoldenFaces(**{name: arrays[name] for name in arrays.files if name in known})
+        except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+            raise BadModel(f"expected faces and logits in {self.card.golden.file}, found {error}") from error
+        if golden.logits.shape != (len(golden.faces), len(self.card.labels)):
+            raise BadModel(f"expected {len(self.card.labels)} logits a face in {self.directory}/"
+                           f"{self.card.golden.file}, found an array of {golden.logits.shape}; label count is wrong")
+        return golden
+
+    def _verified(self, entry: FileEntry) -> bytes:
+        path = self.directory / entry.file
+        if Path(entry.file).name != entry.file:
+            raise BadModel(f"expected a plain file name in {self.directory}/card.json, found {entry.file!r}")
+        try:
+            if path.stat().st_size > MAX_GRAPH_BYTES:
+                raise BadModel(f"expected at most {MAX_GRAPH_BYTES} bytes in {path}, found more")
+            content = path.read_bytes()
+        except OSError as error:
+            raise BadModel(f"expected the file {path} that the card names, found {error.strerror}; "
+                           "copy the model again") from error
+        if len(content) != entry.bytes or hashlib.sha256(content).hexdigest() != entry.sha256:
+            raise BadModel(f"expected the bytes whose hash is in card.json, found others in {path}; "
+                           "copy the model again")
+        return content
+
+
+def load_model(path: Path) -> Model:
+    """Read a model directory's card; a bare name means a model that ships. Raises BadModel, BadInput."""
+    path = Path(path)
+    if not path.exists() and path.name == str(path) and (MODELS / path).is_dir():
+        path = MODELS / path
+    card_file = path / "card.json"
+    if not card_file.is_file():
+        shipped = ", ".join(sorted(p.name for p in MODELS.glob("*") if (p / "card.json").is_file()))
+        raise BadInput(f"expected a model directory with card.json, found {path}; shipped models: {shipped or 'none'}")
+    try:
+        if card_file.stat().st_size > MAX_CARD_BYTES:
+            raise BadModel(f"expected a card of at most {MAX_CARD_BYTES} bytes, found more in {card_file}")
+        values = json.loads(card_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadModel(f"expected JSON in {card_file}, found: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict) or values.get("schema") != SCHEMA:
+        found = values.get("schema") if isinstance(values, dict) else "no object"
+        raise BadModel(f"expected a card of schema {SCHEMA} in {card_file}, found {found}; use a matching mien")
+    try:
+        card = build(ModelCard, values, str(card_file))
+    except BadConfig as error:
+        raise BadModel(str(error)) from error
+    unknown = set(card.graphs) - set(GRAPHS)
+    if unknown:
+        raise BadModel(f"expected graphs among {', '.join(GRAPHS)} in {card_file}, found {', '.join(sorted(unknown))}")
+    return Model(path, card)
+
+
+def save_card(directory: Path, card: ModelCard) -> None:
+    """Write `card.json`, whole or not at all."""
+    write_text(directory / "card.json", json.dumps(dataclasses.asdict(card), indent=2) + "\n")

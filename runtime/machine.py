@@ -1,0 +1,41 @@
+"""Which machine, versions and commit a record was made on. Knows nothing of what was measured."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "onnx", "tensorrt-rtx")
+
+
+def describe_machine() -> dict[str, str]:
+    """Return processor, system, package versions and commit, as every record carries them."""
+    facts = {"processor": _processor(), "system": f"{platform.system()} {platform.machine()}",
+             "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            facts[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return facts | {"commit": _commit()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("model name")]
+    return f"{names[0]} × {len(names)}" if names else platform.processor()
+
+
+def _commit() -> str:
+    """The checkout's commit, with `+` where files differ from it."""
+    if not (ROOT / ".git").exists():
+        return "not a checkout"
+    described = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"], capture_output=True,
+                               text=True, check=False)
+    return described.stdout.strip() or "unknown"

@@ -1,0 +1,91 @@
+"""Face crop → uint8 tensor: the only such code. Training, calibration, the gate and the stream all call it.
+
+Knows nothing of detectors or networks: a box comes in, and a card's `FaceInput` says how the face is cut and sized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from runtime.errors import BadInput
+
+MAX_SIDE = 4096  # of a network's input; a card that asks for more is a mistake
+
+
+@dataclass(frozen=True)
+class FaceInput:
+    """How a network wants its faces: uint8 NCHW, cut square around the detector's box."""
+
+    height: int
+    width: int
+    colour: Literal["grey", "rgb"] = "grey"
+    margin: float = 0.0  # share of the box's longer side added to the square's side; may be negative
+    equalize: bool = False  # histogram equalization of the grey face
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
+            raise ValueError(f"expected an input of 1–{MAX_SIDE} pixels a side, found {self.height}×{self.width}")
+        if not -0.5 <= self.margin <= 2:
+            raise ValueError(f"expected a crop margin of -0.5–2, found {self.margin}")
+        if self.equalize and self.colour != "grey":
+            raise ValueError("expected equalize only with colour: grey")
+
+    @property
+    def channels(self) -> int:
+        """Number of channels: 1 for grey, 3 for RGB."""
+        return 1 if self.colour == "grey" else 3
+
+
+def prepare_face(face: np.ndarray, how: FaceInput) -> np.ndarray:
+    """Turn one face image, (H, W) grey or (H, W, 3) BGR uint8, into the network's (C, height, width) uint8."""
+    if face.dtype != np.uint8 or face.ndim not in (2, 3) or 0 in face.shape or (face.ndim == 3 and face.shape[2] != 3):
+        raise BadInput(f"expected a face of (H, W) or (H, W, 3) uint8, found {face.shape} {face.dtype}")
+    if how.colour == "grey":
+        if face.ndim == 3:
+            face = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
+    else:
+        face = cv2.cvtColor(face, cv2.COLOR_GRAY2RGB if face.ndim == 2 else cv2.COLOR_BGR2RGB)
+    if face.shape[:2] != (how.height, how.width):
+        # averaging when it shrinks (no aliasing), bilinear when it grows
+        shrinks = face.shape[0] > how.height or face.shape[1] > how.width
+        face = cv2.resize(face, (how.width, how.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    if how.equalize:
+        face = cv2.equalizeHist(face)
+    return face[None] if face.ndim == 2 else np.ascontiguousarray(face.transpose(2, 0, 1))
+
+
+def crop_square(frame: np.ndarray, box: Sequence[float], margin: float) -> np.ndarray:
+    """Cut the square around a box (x, y, width, height in pixels); what lies outside repeats the frame's border.
+
+    Raises BadInput where box and frame do not meet.
+    """
+    x, y, width, height = (float(v) for v in box)
+    side = max(width, height) * (1 + margin)
+    rows, columns = frame.shape[:2]
+    apart = x >= columns or y >= rows or x + width <= 0 or y + height <= 0
+    if not np.isfinite([x, y, side]).all() or side < 1 or apart:
+        raise BadInput(f"expected a box that meets the {columns}×{rows} frame, found {tuple(box)}")
+    side = min(side, 2.0 * max(rows, columns))  # bounds the work whatever the box says
+    whole = max(1, round(side))
+    left, top = round(x + width / 2 - side / 2), round(y + height / 2 - side / 2)
+    inside = frame[max(0, top) : max(0, top + whole), max(0, left) : max(0, left + whole)]
+    if not inside.size:  # a square about a far-off centre; OpenCV 4.14 dies of repeating the border of nothing
+        raise BadInput(f"expected a box whose square meets the {columns}×{rows} frame, found {tuple(box)}")
+    before = (max(0, -top), max(0, -left))
+    after = (max(0, top + whole - rows), max(0, left + whole - columns))
+    if any(before) or any(after):
+        inside = cv2.copyMakeBorder(inside, before[0], after[0], before[1], after[1], cv2.BORDER_REPLICATE)
+    return inside
+
+
+def crop_faces(frame: np.ndarray, boxes: np.ndarray, how: FaceInput) -> np.ndarray:
+    """Cut and prepare every face of a frame, (H, W) grey or (H, W, 3) BGR; boxes (N, 4) → (N, C, height, width)."""
+    faces = [prepare_face(crop_square(frame, box, how.margin), how) for box in boxes]
+    if not faces:
+        return np.zeros((0, how.channels, how.height, how.width), dtype=np.uint8)
+    return np.stack(faces)

@@ -1,0 +1,49 @@
+"""How long each stage takes: percentiles in constant memory, however many months it runs.
+
+Durations fall into bins that grow by 5 %, so a percentile is right to within 2.5 %. Knows nothing of the stages.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+SHORTEST = 1e-6  # s; the first bin
+GROWTH = 1.05
+BINS = 400  # up to 1.05^400 µs: five minutes
+
+
+class StageTimes:
+    """Histograms of durations, one a stage."""
+
+    def __init__(self) -> None:
+        """Start empty; a stage appears when it is first timed."""
+        self._counts: dict[str, np.ndarray] = {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Time the body as one duration of a stage."""
+        start = time.perf_counter()
+        yield
+        self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count one duration."""
+        counts = self._counts.setdefault(stage, np.zeros(BINS, np.int64))
+        counts[min(BINS - 1, max(0, int(math.log(max(seconds, SHORTEST) / SHORTEST) / math.log(GROWTH))))] += 1
+
+    def milliseconds(self, stage: str, share: float) -> float:
+        """Return a percentile in ms: the duration that `share` (0–1) of all stay at or below."""
+        cumulated = self._counts[stage].cumsum()
+        at = int(np.searchsorted(cumulated, share * cumulated[-1]))
+        return float(SHORTEST * GROWTH ** (at + 0.5) * 1e3)
+
+    def report(self) -> dict[str, dict[str, float]]:
+        """Return {stage: {"p50": ms, "p95": ms}}, stages in the order they first ran."""
+        shares = {"p50": 0.5, "p95": 0.95}
+        return {stage: {name: round(self.milliseconds(stage, share), 3) for name, share in shares.items()}
+                for stage in self._counts}

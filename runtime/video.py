@@ -1,0 +1,93 @@
+"""Annotated frames → a video file, under its own name only once it is whole. Knows nothing of what is drawn."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from runtime.camera.quiet import quiet_opencv
+from runtime.durable import replacing
+from runtime.errors import BadInput, MienError
+
+CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # both are inside pip's OpenCV; H.264 encoders are not
+
+
+class VideoFileWriter:
+    """Writes BGR frames; the first one's size is the video's, others are fitted into it between black bars."""
+
+    def __init__(self, path: Path, fps: float):
+        """Check the ending (.mp4, .avi) and the folder before any frame is worked on. Raises BadInput."""
+        if path.suffix.lower() not in CODECS:
+            raise BadInput(f"expected a video name ending in {' or '.join(CODECS)}, found {path}; rename it")
+        if path.is_dir():
+            raise BadInput(f"expected a file to write the video to, found a folder {path}; choose another name")
+        quiet_opencv()
+        self._path, self._fps, self._codec = path, fps, CODECS[path.suffix.lower()]
+        self._stack = ExitStack()
+        try:
+            self._temporary = self._stack.enter_context(replacing(path))
+            self._temporary.touch()
+        except OSError as error:
+            self._stack.close()
+            raise BadInput(f"expected a folder to write {path} into, found: {error.strerror}; "
+                           "choose another place") from error
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self.frames = 0
+
+    def write(self, image: np.ndarray) -> None:
+        """Append one frame, (H, W, 3) BGR uint8. Raises MienError where no encoder opens."""
+        if self._writer is None:
+            # 4:2:0 colour needs even sides
+            self._size = (max(2, image.shape[1] // 2 * 2), max(2, image.shape[0] // 2 * 2))
+            code = cv2.VideoWriter.fourcc(*self._codec)
+            self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, self._fps, self._size)
+            if not self._writer.isOpened():
+                raise MienError(f"expected OpenCV to encode {self._codec}, found no encoder; try .avi, or reinstall "
+                                "opencv-python-headless")
+        self._writer.write(_fitted(image, self._size))
+        self.frames += 1
+
+    def finish(self) -> None:
+        """Close and rename into place; without a frame no file is left. Raises MienError where the disk was full."""
+        if self._writer is None:
+            self.abandon()
+            return
+        self._writer.release()
+        if not _readable(self._temporary):
+            self.abandon()
+            raise MienError(f"expected a whole video in {self._path}, found one cut short; is the disk full?")
+        self._stack.close()
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        if self._writer is not None:
+            self._writer.release()
+        with suppress(MienError):  # `replacing` removes its temporary file on an error, and passes the error on
+            self._stack.__exit__(MienError, MienError("abandoned"), None)
+
+
+def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    if size == (width // 2 * 2, height // 2 * 2):
+        return np.ascontiguousarray(image[: size[1], : size[0]])
+    scale = min(size[0] / width, size[1] / height)
+    inner = (max(1, min(size[0], round(width * scale))), max(1, min(size[1], round(height * scale))))
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner, interpolation=cv2.INTER_AREA)
+    return canvas
+
+
+def _readable(path: Path) -> bool:
+    """OpenCV's writer reports no failed write; a video that opens again and has a frame was finished."""
+    capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
+    try:
+        return bool(capture.isOpened() and capture.read()[0])
+    finally:
+        capture.release()
