@@ -1,0 +1,55 @@
+"""Labelled faces from disk, one file a data set, torch-free: each yields uint8 arrays and says what it skipped.
+
+Here is the register of them, by the name a recipe or `mien data check` gives.
+"""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import BadInput
+from train.datasets import ck_plus, fer2013, rafd, rafdb, sfew
+from train.datasets.labelled_faces import LabelledFaces
+from train.datasets.labelled_files import Prepare
+from train.datasets.published import Published, differences
+
+__all__ = ["DATASETS", "DataSet", "LabelledFaces", "load_dataset"]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A loader `(path, prepare) → LabelledFaces`, its labels in order, and the counts its authors published."""
+
+    load: Callable[..., LabelledFaces]
+    labels: tuple[str, ...]
+    published: Published
+
+
+DATASETS = {
+    "fer2013": DataSet(fer2013.load_fer2013, fer2013.LABELS, fer2013.PUBLISHED),
+    "ck-plus": DataSet(ck_plus.load_ck_plus, ck_plus.LABELS, ck_plus.PUBLISHED),
+    "raf-db": DataSet(rafdb.load_rafdb, rafdb.LABELS, rafdb.PUBLISHED),
+    "sfew": DataSet(sfew.load_sfew, sfew.LABELS, sfew.PUBLISHED),
+    "rafd": DataSet(rafd.load_rafd, rafd.LABELS, rafd.PUBLISHED),
+}
+
+
+def load_dataset(name: str, path: Path, prepare: Prepare | None = None) -> LabelledFaces:
+    """Read a data set by name; warns (UserWarning) of every count that is not as published.
+
+    prepare: one image as read, (H, W) or (H, W, 3) RGB uint8 → the face in it, or None where there is none. Raises
+    BadInput for an unknown name, or where the data set is not there.
+    """
+    if name not in DATASETS:
+        close = difflib.get_close_matches(name.lower(), DATASETS, n=1)
+        advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(DATASETS)}"
+        raise BadInput(f"expected a known data set, found {name!r}; {advice}")
+    faces = DATASETS[name].load(path, prepare)
+    said = differences(faces, DATASETS[name].published)
+    if said:
+        warnings.warn(f"{name} in {path} is not as published: {'; '.join(said)}", stacklevel=2)
+    return faces

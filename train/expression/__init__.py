@@ -1,0 +1,1 @@
+"""The expression task: its batches, its loss and its figures."""

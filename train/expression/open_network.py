@@ -1,0 +1,31 @@
+"""A path → a function from faces to logits: a checkpoint in PyTorch, or a model directory in ONNX Runtime.
+
+So that one verb measures both. PyTorch is loaded for a checkpoint only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runtime.card import load_model
+from runtime.engines import open_engine
+from runtime.engines.face_batches import Logits, engine_logits, run_all
+
+
+def open_network(path: Path, precision: str) -> tuple[Logits, dict[str, Any]]:
+    """Return (faces → logits, what it is); `precision` counts for a model directory. Raises BadInput, BadModel."""
+    if (path / "checkpoint.json").is_file():
+        # here, not at the top: a model directory is measured without PyTorch
+        from train.expression.run import load_network
+        from train.expression.task import predict
+
+        network, facts = load_network(path)
+        what = {"name": facts["network"], "sha256": facts["sha256"], "runs_in": "PyTorch", "epoch": facts["epoch"] + 1}
+        return lambda faces: predict(network, faces), what
+    model = load_model(path)
+    engine = open_engine(model, precision, "cpu")
+    logits = engine_logits(engine, model)
+    what = {"name": model.card.name, "sha256": model.card.graphs[precision].sha256, "runs_in": "ONNX Runtime",
+            "precision": precision}
+    return lambda faces: run_all(logits, faces, precision), what
