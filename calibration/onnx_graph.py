@@ -1,0 +1,83 @@
+"""An ONNX graph one can ask: who makes this tensor, who reads it, is it a weight.
+
+Knows nothing of quantization or precision; a thin index over the protobuf, made anew after the graph is changed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from runtime.errors import BadModel
+
+OPSET = 20  # the exporter's, and one that ONNX Runtime, TensorRT 10.3+ and TensorRT-RTX all read
+
+
+class Graph:
+    """Index of a model's main graph: `producers`, `readers` and `weights` by tensor name."""
+
+    def __init__(self, model: onnx.ModelProto):
+        self.model = model
+        self.nodes = list(model.graph.node)
+        self.producers = {name: node for node in self.nodes for name in node.output}
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+        self.weights = {w.name: w for w in model.graph.initializer}
+        self.outputs = {o.name for o in model.graph.output}
+
+    def weight(self, name: str) -> np.ndarray:
+        """Return an initializer's values."""
+        return numpy_helper.to_array(self.weights[name])
+
+    def reads(self, name: str) -> list[onnx.NodeProto]:
+        """Return the nodes that read a tensor."""
+        return self.readers.get(name, [])
+
+
+def parse_model(content: bytes, name: str) -> onnx.ModelProto:
+    """Parse ONNX bytes. Raises BadModel, naming the file."""
+    try:
+        model = onnx.load_model_from_string(content)
+        onnx.checker.check_model(model)
+    except Exception as error:  # protobuf's DecodeError, onnx's ValidationError and others share no base class
+        raise BadModel(f"expected a valid ONNX graph in {name}, found: {str(error).splitlines()[0]}") from error
+    for index, node in enumerate(model.graph.node):  # plans and reports speak of nodes by name
+        node.name = node.name or f"{node.op_type}_{index}"
+    return model
+
+
+def rebuild(model: onnx.ModelProto, nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto]) -> onnx.ModelProto:
+    """Return a model with the same inputs and outputs and other nodes; unused weights dropped, shapes inferred."""
+    used = {name for node in nodes for name in node.input}
+    kept = [w for w in weights if w.name in used]
+    graph = onnx.helper.make_graph(nodes, model.graph.name, model.graph.input, model.graph.output, kept)
+    rebuilt = onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version,
+                                     producer_name="mien")
+    rebuilt = onnx.shape_inference.infer_shapes(rebuilt, strict_mode=True)
+    onnx.checker.check_model(rebuilt, full_check=True)
+    return rebuilt
+
+
+def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
+    """Return an integer attribute of a node."""
+    for item in node.attribute:
+        if item.name == name:
+            return int(item.i)
+    return default
+
+
+def multiply_adds(model: onnx.ModelProto) -> int:
+    """Count the multiply-adds of every Conv and Gemm for one image, from the inferred shapes."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+              for v in [*inferred.graph.value_info, *inferred.graph.output]}
+    weights = {w.name: list(w.dims) for w in inferred.graph.initializer}
+    total = 0
+    for node in inferred.graph.node:
+        if node.op_type in ("Conv", "Gemm") and node.input[1] in weights and node.output[0] in shapes:
+            positions = int(np.prod(shapes[node.output[0]][2:]))  # of one image: batch and channels left out
+            total += int(np.prod(weights[node.input[1]])) * max(1, positions)
+    return total

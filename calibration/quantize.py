@@ -1,0 +1,184 @@
+"""A float32 graph and its scales → explicit Q/DQ, in two forms that hold the same integers.
+
+The **CPU form** puts every ReLU between two Q/DQ pairs of equal scale, so that ONNX Runtime runs convolution, ReLU and
+max pooling on integers. The **GPU form** leaves ReLU and pooling between the convolution and one Q, which is what
+TensorRT fuses. Both: per-channel int8 weights with DQ only, float bias, zero-point 0; attention gates stay float.
+Rules: https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from calibration.onnx_graph import Graph, rebuild
+from calibration.ranges import quantize_weights
+from runtime.errors import BadInput
+
+Form = Literal["cpu", "gpu"]
+_COMPUTE = ("Conv", "Gemm")
+# Nodes that keep integers as they are: max pooling commutes with rounding, the others only move values
+_TRANSPARENT = ("MaxPool", "Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze")
+_POOL_MEAN = ("GlobalAveragePool", "AveragePool", "ReduceMean")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is quantized: compute nodes by name, and the tensors that need a scale."""
+
+    nodes: tuple[str, ...]
+    tensors: tuple[str, ...]
+    kept_float: tuple[str, ...] = field(default=())
+
+
+def plan(model: onnx.ModelProto) -> Plan:
+    """Choose the Conv and Gemm nodes to quantize and the tensors to observe.
+
+    A tensor's range is that of the value *before* transparent nodes, so that equal integers get equal scales. Raises
+    BadInput for a graph that is quantized already or has nothing to quantize.
+    """
+    graph = Graph(model)
+    if any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.nodes):
+        raise BadInput("expected a float32 graph, found one that is quantized already; give fp32.onnx")
+    nodes, kept, tensors = [], [], []
+    for node in graph.nodes:
+        if node.op_type not in _COMPUTE or node.input[1] not in graph.weights:
+            continue
+        if _is_gate(graph, node):
+            kept.append(node.name)
+            continue
+        nodes.append(node.name)
+        tensors.append(source_of(graph, node.input[0]))
+        if _mean_behind(graph, node.output[0]):
+            tensors.append(_mean_behind(graph, node.output[0]))
+    if not nodes:
+        raise BadInput("expected Conv or Gemm nodes with constant weights, found none to quantize")
+    return Plan(tuple(nodes), tuple(dict.fromkeys(t for t in tensors if t)), tuple(kept))
+
+
+def source_of(graph: Graph, tensor: str) -> str:
+    """Return the tensor that a chain of transparent nodes starts from."""
+    while tensor in graph.producers and graph.producers[tensor].op_type in _TRANSPARENT:
+        tensor = graph.producers[tensor].input[0]
+    return tensor
+
+
+def _is_gate(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Does this node's output reach a Sigmoid or Softmax before another Conv or Gemm? Then it weighs, not computes."""
+    waiting = list(node.output)
+    while waiting:
+        for reader in graph.reads(waiting.pop()):
+            if reader.op_type in ("Sigmoid", "Softmax", "HardSigmoid"):
+                return True
+            if reader.op_type not in (*_COMPUTE, "Mul", "MaxPool", *_POOL_MEAN):
+                waiting.extend(reader.output)
+    return False
+
+
+def _mean_behind(graph: Graph, tensor: str) -> str:
+    """Return the input of a mean over height and width that alone reads conv → ReLU, or ''.
+
+    Its Q lets the last convolution write integers like the others instead of floats.
+    """
+    while len(graph.reads(tensor)) == 1 and tensor not in graph.outputs:
+        reader = graph.reads(tensor)[0]
+        if reader.op_type in _POOL_MEAN:
+            return tensor
+        if reader.op_type != "Relu":
+            return ""
+        tensor = reader.output[0]
+    return ""
+
+
+class _Writer:
+    """Collects the nodes and weights of the quantized graph."""
+
+    def __init__(self, graph: Graph, scales: dict[str, np.float32]):
+        self.graph, self.scales = graph, scales
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights = list(graph.weights.values())
+        self.pairs: dict[tuple[str, str], str] = {}
+        self.weights.append(numpy_helper.from_array(np.int8(0).reshape(()), "zero_point"))
+
+    def pair(self, tensor: str, source: str) -> str:
+        """Put Q and DQ behind a tensor with its source's scale (once); return the DQ's output."""
+        if (tensor, source) not in self.pairs:
+            scale = f"{source}_scale"
+            if all(w.name != scale for w in self.weights):
+                self.weights.append(numpy_helper.from_array(self.scales[source].reshape(()), scale))
+            integers, floats = f"{tensor}_q", f"{tensor}_dq"
+            self.nodes.append(helper.make_node("QuantizeLinear", [tensor, scale, "zero_point"], [integers],
+                                               name=f"{tensor}/Q"))
+            self.nodes.append(helper.make_node("DequantizeLinear", [integers, scale, "zero_point"], [floats],
+                                               name=f"{tensor}/DQ"))
+            self.pairs[tensor, source] = floats
+        return self.pairs[tensor, source]
+
+    def weight(self, name: str, axis: int) -> str:
+        """Store a weight as int8 with one scale a channel; return its DQ's output."""
+        floats = f"{name}_dq"
+        if any(floats in n.output for n in self.nodes):
+            return floats
+        integers, scales = quantize_weights(self.graph.weight(name), axis)
+        self.weights = [w for w in self.weights if w.name != name]
+        self.weights += [numpy_helper.from_array(integers, f"{name}_q"), numpy_helper.from_array(scales, f"{name}_s"),
+                         numpy_helper.from_array(np.zeros(len(scales), dtype=np.int8), f"{name}_z")]
+        self.nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", f"{name}_s", f"{name}_z"], [floats],
+                                           name=f"{name}/DQ", axis=axis))
+        return floats
+
+
+def quantize(model: onnx.ModelProto, chosen: Plan, scales: dict[str, np.float32], form: Form) -> onnx.ModelProto:
+    """Return the graph with explicit Q/DQ, everything else still float32 (`half_from_onnx` makes the GPU form half).
+
+    scales: one a tensor of `chosen.tensors`, float32 that half precision holds exactly.
+    """
+    graph = Graph(model)
+    quantized, needed = set(chosen.nodes), set(chosen.tensors)
+    writer = _Writer(graph, scales)
+    for node in graph.nodes:
+        copy = onnx.NodeProto()
+        copy.CopyFrom(node)
+        if node.name in quantized:
+            copy.input[0] = writer.pair(node.input[0], source_of(graph, node.input[0]))
+            axis = 1 if node.op_type == "Gemm" and not _transposed(node) else 0
+            copy.input[1] = writer.weight(node.input[1], axis)
+        elif node.op_type in _POOL_MEAN and node.input[0] in needed:
+            copy.input[0] = writer.pair(node.input[0], node.input[0])
+        elif form == "cpu" and node.op_type in ("Relu", "MaxPool") and (
+                _feeds_only_integers(graph, node.output[0], needed, quantized)):
+            if node.op_type == "MaxPool":
+                copy.input[0] = writer.pair(node.input[0], source_of(graph, node.input[0]))
+            else:
+                copy.input[0] = _before_relu(writer, graph, node, quantized)
+        writer.nodes.append(copy)
+    return rebuild(model, writer.nodes, writer.weights)
+
+
+def _transposed(gemm: onnx.NodeProto) -> bool:
+    return any(a.name == "transB" and a.i for a in gemm.attribute)
+
+
+def _before_relu(writer: _Writer, graph: Graph, relu: onnx.NodeProto, quantized: set[str]) -> str:
+    """Return what a ReLU reads in the CPU form: a pair of its output's scale where a quantized convolution feeds it."""
+    producer = graph.producers.get(relu.input[0])
+    if producer is None or producer.name not in quantized or len(graph.reads(relu.input[0])) != 1:
+        return str(relu.input[0])
+    return writer.pair(relu.input[0], relu.output[0])
+
+
+def _feeds_only_integers(graph: Graph, tensor: str, needed: set[str], quantized: set[str]) -> bool:
+    """Is every reader of this tensor, through transparent nodes, behind a Q? Only then may it be rounded early."""
+    if tensor in graph.outputs or source_of(graph, tensor) not in needed:
+        return False
+    for reader in graph.reads(tensor):
+        if reader.op_type in _TRANSPARENT:
+            if not _feeds_only_integers(graph, reader.output[0], needed, quantized):
+                return False
+        elif reader.name not in quantized and not (reader.op_type in _POOL_MEAN and tensor in needed):
+            return False
+    return True

@@ -1,0 +1,88 @@
+"""A checkpoint → a model directory: fp32.onnx, fp16.onnx, golden.npz and the card that binds them.
+
+Refuses to write a graph whose logits depart from PyTorch's; the measured departure goes into the card.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from torch import nn
+
+from calibration.onnx_graph import multiply_adds, parse_model
+from export.golden import golden_bytes, make_golden
+from export.half_from_onnx import half_from_onnx
+from export.onnx_from_torch import onnx_from_torch
+from export.photograph import load_photograph
+from runtime.card import FileEntry, ModelCard, save_card
+from runtime.durable import replacing_directory
+from runtime.errors import MienError
+from runtime.preprocess import FaceInput
+from train.expression.task import predict
+from train.networks import count_parameters
+
+# Largest |Δlogit| against PyTorch that is written: float32 sums in another order, and half precision's 11 bits
+# through a dozen layers (both about ten times what is measured for a sound graph).
+BOUNDS = {"fp32": 1e-3, "fp16": 1e-1}
+ENOUGH = 512  # images for the proof
+
+
+def generated_faces(how: FaceInput, count: int = ENOUGH) -> np.ndarray:
+    """Return (count, C, H, W) uint8 crops of the photograph under random boxes and light: a proof without data."""
+    random = np.random.default_rng(0)
+    photograph = load_photograph()
+    from_photograph = make_golden(photograph, how, lambda faces: np.zeros((len(faces), 2), np.float32), 1.0).faces
+    picks = from_photograph[random.integers(0, len(from_photograph), count)].astype(np.float32)
+    gain = random.uniform(0.3, 1.6, (count, 1, 1, 1))
+    noise = random.normal(0, 12, picks.shape)
+    rolls = random.integers(-6, 7, (count, 2))
+    moved = np.stack([np.roll(face, tuple(by), axis=(1, 2)) for face, by in zip(picks, rolls)])
+    return np.clip(moved * gain + noise, 0, 255).astype(np.uint8)
+
+
+def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, faces: np.ndarray | None,
+                          margin: float) -> ModelCard:
+    """Export a trained network into the directory `out`, which appears whole or not at all.
+
+    faces: (N ≥ 512, C, H, W) uint8 to prove it on; None takes generated ones. Raises MienError on a departure.
+    """
+    how = FaceInput(facts["size"], facts["size"], margin=margin)
+    proof = generated_faces(how) if faces is None else faces
+    exported = onnx_from_torch(network, (how.channels, how.height, how.width), "faces", "logits")
+    model = parse_model(exported.content, "fp32.onnx")
+    contents = {"fp32": exported.content, "fp16": half_from_onnx(model).SerializeToString()}
+    wanted = predict(network, proof)
+    measured = {graph: _departure(content, proof, wanted) for graph, content in contents.items()}
+    for graph, delta in measured.items():
+        if not delta <= BOUNDS[graph]:
+            raise MienError(f"expected {graph} within {BOUNDS[graph]} of PyTorch on {len(proof)} images, found |Δ| "
+                            f"{delta:.3g}; nothing was written")
+    golden = make_golden(load_photograph(), how, lambda batch: predict(network, batch), 1.0)
+    with replacing_directory(out, known_by="card.json") as directory:
+        for graph, content in contents.items():
+            (directory / f"{graph}.onnx").write_bytes(content)
+        (directory / "golden.npz").write_bytes(golden_bytes(golden))
+        card = ModelCard(
+            name=out.name, task="expression", network=facts["network"], labels=tuple(facts["labels"]), input=how,
+            graphs={graph: FileEntry.of(directory / f"{graph}.onnx") for graph in contents},
+            golden=FileEntry.of(directory / "golden.npz"), golden_bound=dict(BOUNDS),
+            parameters=count_parameters(network),
+            training={key: facts[key] for key in ("data", "recipe", "torch", "epoch", "figures") if key in facts}
+            | {"checkpoint_sha256": facts["sha256"],
+               "command": f"mien train --recipe {facts['recipe']['name']} --data PATH --out runs/{out.name}"},
+            metrics={"multiply_adds": multiply_adds(model),
+                     "export": {"images": len(proof), "images_are": "generated" if faces is None else "real",
+                                "worst_delta": measured, "simplify_delta": exported.simplify_delta}},
+        )
+        save_card(directory, card)
+    return card
+
+
+def _departure(content: bytes, faces: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the largest |Δlogit| of a graph in ONNX Runtime; NaN where an output is."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    batches = [session.run(["logits"], {"faces": faces[i : i + 64]})[0] for i in range(0, len(faces), 64)]
+    return float(np.abs(np.concatenate(batches).astype(np.float64) - wanted).max())

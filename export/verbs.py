@@ -1,0 +1,166 @@
+"""The verbs from a checkpoint to a proven engine: export, calibrate, build, check, demo. The work is elsewhere.
+
+Joins data sets to calibration and the gate, which know none. Imports nothing heavy until a verb runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from runtime.command_line import AddVerb, print_json, say
+from runtime.errors import DONE, FAILED, BadInput
+
+
+def verb_export(args: argparse.Namespace) -> int:
+    """Export a checkpoint as a model directory: fp32.onnx, fp16.onnx, golden.npz, card.json."""
+    from export.model_from_checkpoint import ENOUGH, model_from_checkpoint
+    from train.expression.run import load_network
+
+    network, facts = load_network(args.checkpoint)
+    faces = None
+    if args.data:
+        from train.datasets.fer2013 import load_fer2013
+
+        faces = load_fer2013(args.data).split("PublicTest").images[:, None]
+        if len(faces) < ENOUGH:
+            raise BadInput(f"expected at least {ENOUGH} PublicTest faces to prove the graphs on, found {len(faces)}; "
+                           "leave --data away to use generated ones")
+    card = model_from_checkpoint(network, facts, args.out, faces, args.margin)
+    proof = card.metrics["export"]
+    for graph, entry in card.graphs.items():
+        say(f"{args.out / entry.file}  {entry.bytes / 1e6:.2f} MB  worst |Δlogit| against PyTorch "
+            f"{proof['worst_delta'][graph]:.2g} on {proof['images']} {proof['images_are']} faces")
+    if args.json:
+        print_json(proof)
+    return DONE
+
+
+def verb_calibrate(args: argparse.Namespace) -> int:
+    """Quantize a model to INT8: int8.onnx for the CPU, int8-gpu.onnx for TensorRT."""
+    from calibration.pick_images import pick_random
+    from export.int8_from_onnx import int8_from_onnx
+    from runtime.card import load_model
+    from train.datasets.fer2013 import load_fer2013
+
+    model = load_model(args.model)
+    training = load_fer2013(args.images).split("Training")
+    faces = training.where(pick_random(len(training), args.n, args.seed)).images[:, None]
+    chosen = {"name": "fer2013", "split": "Training", "choice": "random", "seed": args.seed}
+    card = int8_from_onnx(model, faces, args.method, args.percentile, chosen)
+    for graph in ("int8", "int8-gpu"):
+        entry = card.graphs[graph]
+        say(f"{model.directory / entry.file}  {entry.bytes / 1e6:.2f} MB  golden bound {card.golden_bound[graph]}")
+    say(f"{card.calibration['quantized_nodes']} layers quantized on {len(faces)} faces, "
+        f"{len(card.calibration['kept_float'])} kept float")
+    if args.json:
+        print_json(card.calibration)
+    return DONE
+
+
+def verb_build(args: argparse.Namespace) -> int:
+    """Compile a model with NVIDIA's compiler; leaves an engine and its sidecar in --out."""
+    from export.engine_from_onnx import engine_from_onnx
+    from runtime.card import load_model
+
+    built = engine_from_onnx(load_model(args.model), args.precision, args.target, args.gpu, args.out, args.timeout)
+    facts = built.facts
+    say(f"{built.engine}  {facts['network_layers']} network layers  {facts['engine_bytes']:,} bytes  "
+        f"{args.target} {facts['compiler_version']} for {facts['gpu']}  {facts['build_seconds']} s")
+    if args.json:
+        print_json(facts)
+    return DONE
+
+
+def verb_check(args: argparse.Namespace) -> int:
+    """Hold a model against its PyTorch reference: golden vectors, then labelled faces; exit 1 where it departs."""
+    from export.gate.check import Budget, check
+    from export.gate.record import describe_check, save_figures
+    from runtime.card import load_model
+    from runtime.engines import graph_for, open_engine, open_graph_on_cpu
+    from runtime.engines.face_batches import engine_logits
+    from runtime.golden import require_agreement
+    from train.datasets.fer2013 import load_fer2013
+    from train.datasets.labelled_faces import without_copies_of
+    from train.expression.open_network import open_network
+
+    model = load_model(args.model)
+    graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)
+    engine = (open_graph_on_cpu(model, graph, args.threads) if args.form == "gpu"
+              else open_engine(model, args.precision, args.target, args.threads))
+    agreement = require_agreement(model, engine, graph)
+    say(f"golden faces: worst |Δlogit| {agreement.largest:.2g} against PyTorch, {agreement.bound:.2g} allowed")
+    if args.checkpoint:
+        reference, what = open_network(args.checkpoint, "fp32")
+    else:
+        reference, what = engine_logits(open_engine(model, "fp32", "cpu", args.threads), model), {"name": "fp32.onnx"}
+    everything = load_fer2013(args.data)
+    faces = everything.split(*args.split)
+    if args.without_copies:
+        faces = without_copies_of(faces, everything.split("Training"))
+    budget = Budget(args.accuracy_drop, args.agreement, args.kl)
+    verdict = check(reference, engine_logits(engine, model), faces.images[:, None], faces.labels, faces.label_names,
+                    budget)
+    record = describe_check(model, graph, what, faces.sha256(), args.split, agreement, budget, verdict)
+    if args.record:
+        save_figures(args.record, record)
+    say("\n".join(record["lines"]))
+    if args.json:
+        print_json({k: v for k, v in record.items() if k != "lines"})
+    return DONE if verdict.passed else FAILED
+
+
+def verb_demo(args: argparse.Namespace) -> int:
+    """Render a clip from a photograph, stream it, and leave video, contact sheet and events in --out."""
+    from export.demo import run_demo
+
+    report = run_demo(args.out, args.precision, args.frames)
+    say("\n".join(report["lines"]))
+    if args.json:
+        print_json({k: v for k, v in report.items() if k != "lines"})
+    return DONE
+
+
+def add_verbs(verb: AddVerb) -> None:
+    """Declare this room's verbs and their flags."""
+    p = verb("export", verb_export)
+    p.add_argument("checkpoint", type=Path, help="a run's best or last")
+    p.add_argument("--out", type=Path, required=True, help="the model directory; its last part is the model's name")
+    p.add_argument("--data", type=Path, help="prove the graphs on FER2013's PublicTest instead of generated faces")
+    p.add_argument("--margin", type=float, default=0.0, help="share the stream's crop adds to the detector's box")
+
+    p = verb("calibrate", verb_calibrate)
+    p.add_argument("model", type=Path, help="a model directory")
+    p.add_argument("--images", type=Path, required=True, help="FER2013; the faces come from its Training split")
+    p.add_argument("-n", type=int, default=512, help="how many faces")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--method", choices=["max", "percentile"], default="percentile")
+    p.add_argument("--percentile", type=float, default=99.999)
+
+    p = verb("build", verb_build)
+    p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
+    p.add_argument("--precision", choices=["fp32", "fp16", "int8"], required=True)
+    p.add_argument("--target", choices=["cpu", "tensorrt", "tensorrt-rtx"], default="tensorrt-rtx")
+    p.add_argument("--gpu", help="compile ahead of time for this generation: sm75, sm80, sm86, sm89, sm120, sm121")
+    p.add_argument("--out", type=Path, default=Path("engines"))
+    p.add_argument("--timeout", type=float, default=1800.0, help="seconds")
+
+    p = verb("check", verb_check)
+    p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
+    p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
+    p.add_argument("--target", default="cpu", choices=["cpu", "tensorrt", "tensorrt-rtx"])
+    p.add_argument("--form", choices=["cpu", "gpu"], default="cpu",
+                   help="gpu: follow the graph that a GPU would get, with ONNX Runtime's arithmetic")
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--split", nargs="+", default=["PrivateTest"])
+    p.add_argument("--without-copies", action="store_true", help="leave out exact copies of training images")
+    p.add_argument("--checkpoint", type=Path, help="take PyTorch itself as reference instead of fp32.onnx")
+    p.add_argument("--accuracy-drop", type=float, default=1.0, help="points of 100 that may be lost")
+    p.add_argument("--agreement", type=float, default=0.95, help="share of labels that must agree")
+    p.add_argument("--kl", type=float, default=0.05, help="mean KL divergence allowed, nats")
+    p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--record", type=Path, help="write the figures to this JSON file")
+
+    p = verb("demo", verb_demo)
+    p.add_argument("--out", type=Path, default=Path("demo"))
+    p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
+    p.add_argument("--frames", type=int, default=150)

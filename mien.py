@@ -1,0 +1,76 @@
+"""mien: the command line. Gathers the rooms' verbs and turns what they raise into one line and an exit code.
+
+Knows no verb itself: `runtime/verbs.py`, `train/verbs.py` and `export/verbs.py` declare them and import nothing heavy
+until one runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import export.verbs
+import runtime.verbs
+import train.verbs
+from runtime.command_line import Verb, say
+from runtime.errors import DONE, MienError, Unavailable
+
+EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "export", "onnxsim": "export", "onnxscript": "export",
+          "matplotlib": "report"}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser with every room's verbs."""
+    parser = argparse.ArgumentParser(
+        prog="mien",
+        description="Train facial-expression networks, compile them for NVIDIA GPUs at the edge, and prove that the "
+        "compiled engine still says what the PyTorch network says.",
+        epilog="exit codes: 0 done or passed, 1 failed, 2 bad input, 3 library, GPU or camera missing, 4 inconclusive")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    groups: dict[str, Any] = {"": verbs}
+
+    def add_verb(name: str, run: Verb, group: str = "") -> argparse.ArgumentParser:
+        if group not in groups:
+            added_group = verbs.add_parser(group, help=f"{group} …")
+            groups[group] = added_group.add_subparsers(required=True, metavar="VERB")
+        text = (run.__doc__ or "").strip()
+        added: argparse.ArgumentParser = groups[group].add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        added.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+        return added
+
+    for room in (train.verbs, export.verbs, runtime.verbs):
+        room.add_verbs(add_verb)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns its exit code. An error on purpose is one line, never a traceback."""
+    args = make_parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+    except MienError as error:
+        say(f"mien: {error}")
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        missing = Unavailable(f'expected the package {error.name}, found none; pip install "mien[{extra}]"')
+        say(f"mien: {missing}")
+        return missing.exit_code
+    except KeyboardInterrupt:
+        say("mien: stopped")
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # `mien … --json | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
