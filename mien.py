@@ -17,7 +17,7 @@ import export.verbs
 import runtime.verbs
 import train.verbs
 from runtime.command_line import Verb, say
-from runtime.errors import DONE, MienError, Unavailable
+from runtime.errors import DONE, FAILED, MienError, Unavailable
 
 EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "export", "onnxsim": "export", "onnxscript": "export",
           "matplotlib": "report"}
@@ -69,6 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `mien … --json | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except OSError as error:
+        say(f"mien: expected to read and write files, found {error}; check the path, its rights and free space")
+        return FAILED
     return code
 
 

@@ -19,7 +19,7 @@ from export.onnx_from_torch import onnx_from_torch
 from export.photograph import load_photograph
 from runtime.card import FileEntry, ModelCard, save_card
 from runtime.durable import replacing_directory
-from runtime.errors import MienError
+from runtime.errors import BadInput, MienError
 from runtime.preprocess import FaceInput
 from train.expression.task import predict
 from train.networks import count_parameters
@@ -47,10 +47,14 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
                           margin: float) -> ModelCard:
     """Export a trained network into the directory `out`, which appears whole or not at all.
 
-    faces: (N ≥ 512, C, H, W) uint8 to prove it on; None takes generated ones. Raises MienError on a departure.
+    faces: (N ≥ 512, C, H, W) uint8 to prove it on; None takes generated ones. Raises BadInput, and MienError on a
+    departure.
     """
     how = FaceInput(facts["size"], facts["size"], margin=margin)
     proof = generated_faces(how) if faces is None else faces
+    if len(proof) < ENOUGH or proof.shape[1:] != (how.channels, how.height, how.width):
+        raise BadInput(f"expected at least {ENOUGH} faces of {(how.channels, how.height, how.width)} to prove the "
+                       f"graphs on, found {proof.shape}; leave --data away to use generated ones")
     exported = onnx_from_torch(network, (how.channels, how.height, how.width), "faces", "logits")
     model = parse_model(exported.content, "fp32.onnx")
     contents = {"fp32": exported.content, "fp16": half_from_onnx(model).SerializeToString()}
@@ -60,6 +64,7 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
         if not delta <= BOUNDS[graph]:
             raise MienError(f"expected {graph} within {BOUNDS[graph]} of PyTorch on {len(proof)} images, found |Δ| "
                             f"{delta:.3g}; nothing was written")
+    options = "".join(f" --{key} {facts['recipe'][key]}" for key in ("epochs", "seed") if key in facts["recipe"])
     golden = make_golden(load_photograph(), how, lambda batch: predict(network, batch), 1.0)
     with replacing_directory(out, known_by="card.json") as directory:
         for graph, content in contents.items():
@@ -72,7 +77,7 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
             parameters=count_parameters(network),
             training={key: facts[key] for key in ("data", "recipe", "torch", "epoch", "figures") if key in facts}
             | {"checkpoint_sha256": facts["sha256"],
-               "command": f"mien train --recipe {facts['recipe']['name']} --data PATH --out runs/{out.name}"},
+               "command": f"mien train --recipe {facts['recipe']['name']}{options} --data PATH --out runs/{out.name}"},
             metrics={"multiply_adds": multiply_adds(model),
                      "export": {"images": len(proof), "images_are": "generated" if faces is None else "real",
                                 "worst_delta": measured, "simplify_delta": exported.simplify_delta}},

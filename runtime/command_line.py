@@ -24,4 +24,4 @@ def say(text: str) -> None:
 
 def print_json(values: Any) -> None:
     """Print the one JSON object of a verb."""
-    print(json.dumps(values, indent=2))
+    print(json.dumps(values, indent=2, allow_nan=False), flush=True)  # a closed pipe shows here, not at exit

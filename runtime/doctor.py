@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import importlib.util
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,11 +64,17 @@ def can_stream(findings: list[Finding]) -> bool:
 def _package(what: str, module: str, fix: str) -> Finding:
     if importlib.util.find_spec(module) is None:
         return Finding(what, False, f"no module {module}", fix)
-    names = importlib.metadata.packages_distributions().get(module, [module])
+    names = _packages().get(module, [module])
     try:
         return Finding(what, True, f"{names[0]} {importlib.metadata.version(names[0])}")
     except importlib.metadata.PackageNotFoundError:
         return Finding(what, True, f"{module}, version unknown")
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    """Module → distributions; it reads every installed package's file list, so once is enough."""
+    return importlib.metadata.packages_distributions()
 
 
 def _shipped_models() -> Finding:

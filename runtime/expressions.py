@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.agreement import softmax
 from runtime.card import Model
 from runtime.engines.engine import Engine
 from runtime.errors import MienError
@@ -28,14 +29,12 @@ class Expression:
 
 
 def probabilities_of(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Return softmax(logits / temperature), (N, classes) float32; the largest is subtracted first, so none overflows.
+    """Return softmax(logits / temperature), (N, classes) float32; a row that is not finite gives a row of NaN.
 
-    Guo et al., "On calibration of modern neural networks", ICML 2017. A row that is not finite gives a row of NaN.
+    Guo et al., "On calibration of modern neural networks", ICML 2017.
     """
     finite = np.isfinite(logits).all(axis=1, keepdims=True)
-    scaled = np.where(finite, logits, 0).astype(np.float64) / temperature
-    raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.where(finite, raised / raised.sum(axis=1, keepdims=True), np.nan).astype(np.float32)
+    return np.where(finite, softmax(np.where(finite, logits, 0), temperature), np.nan).astype(np.float32)
 
 
 def read_logits(

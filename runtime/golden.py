@@ -1,6 +1,7 @@
-"""Does an engine still say what the PyTorch network said? Its answers to the pinned faces, against the card's bound.
+"""Does this machine still say what the PyTorch network said? Golden frames → crops → logits, against the card.
 
-Knows nothing of accuracy: it proves that this engine is the network that was exported, before anything is scored.
+Knows nothing of accuracy: it proves that this preprocessing and this engine are the ones that were exported, before
+anything is scored.
 """
 
 from __future__ import annotations
@@ -9,9 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.card import Model
+from runtime.card import GoldenFaces, Model
 from runtime.engines.engine import Engine
 from runtime.errors import BadModel, MienError
+from runtime.preprocess import crop_faces
+
+# Grey levels a golden crop may differ by: OpenCV's resize rounds the last bit otherwise on another processor
+CROP_BOUND = 2
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
     golden = model.read_golden()
     if not len(golden.faces):
         raise BadModel(f"expected golden faces in {model.directory}, found none; export the model again")
+    _require_same_crops(model, golden)
     logits = engine.run({card.input_name: golden.faces})[card.output_name]
     if logits.shape != golden.logits.shape:
         raise MienError(f"expected logits of {golden.logits.shape} for the golden faces, found {logits.shape}")
@@ -41,3 +47,16 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
         raise MienError(f"expected the {graph} engine within {bound:.3g} of PyTorch on the golden faces, found "
                         f"{largest:.3g}; nothing was scored: rebuild or reinstall the model")
     return Agreement(largest, bound, len(golden.faces))
+
+
+def _require_same_crops(model: Model, golden: GoldenFaces) -> None:
+    """Cut the golden frames again as the card says. Raises MienError where the crops are not the pinned ones."""
+    if golden.frames is None or golden.boxes is None or golden.frame_of is None:
+        return  # only faces were pinned
+    crops = np.concatenate([crop_faces(frame, golden.boxes[golden.frame_of == number], model.card.input)
+                            for number, frame in enumerate(golden.frames)])
+    same_shape = crops.shape == golden.faces.shape
+    worst = int(np.abs(crops.astype(np.int16) - golden.faces).max()) if same_shape else 256
+    if worst > CROP_BOUND:
+        raise MienError(f"expected the golden crops within {CROP_BOUND} grey levels, found {worst}; the crop in "
+                        f"{model.directory}/card.json or OpenCV's resize has changed: export the model again")

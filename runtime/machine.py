@@ -36,6 +36,9 @@ def _commit() -> str:
     """The checkout's commit, with `+` where files differ from it."""
     if not (ROOT / ".git").exists():
         return "not a checkout"
-    described = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"], capture_output=True,
-                               text=True, check=False)
+    try:
+        described = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty=+"], capture_output=True,
+                                   text=True, check=False)
+    except OSError:  # no git here
+        return "unknown"
     return described.stdout.strip() or "unknown"

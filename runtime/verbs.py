@@ -31,7 +31,7 @@ def verb_stream(args: argparse.Namespace) -> int:
     summary = run_stream(config)
     say(summary.to_text())
     if args.json:
-        print(summary.to_json())
+        print(summary.to_json(), flush=True)
     return DONE
 
 

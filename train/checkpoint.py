@@ -36,6 +36,6 @@ def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
         content = (path / "weights.safetensors").read_bytes()
     except (OSError, ValueError) as error:
         raise BadInput(f"expected a checkpoint directory, found {path}: {error}; give a run's best or last") from error
-    if hashlib.sha256(content).hexdigest() != facts.get("sha256"):
+    if not isinstance(facts, dict) or hashlib.sha256(content).hexdigest() != facts.get("sha256"):
         raise BadInput(f"expected the weights that {path}/checkpoint.json names, found other bytes; train again")
     return load(content), facts

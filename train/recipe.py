@@ -47,6 +47,8 @@ class Recipe:
             raise ValueError(f"expected image_sizes to start at share 0.0, found {self.image_sizes}")
         if not (0 <= self.ema < 1 and 0 <= self.dropout < 1 and 0 <= self.label_smoothing < 1):
             raise ValueError("expected ema, dropout and label_smoothing of 0 up to 1")
+        if not (self.learning_rate > 0 and 0 <= self.warm_up <= 1 and self.weight_decay >= 0 and self.mixup >= 0):
+            raise ValueError("expected learning_rate above 0, warm_up of 0–1, weight_decay and mixup of 0 or more")
 
     def size_at(self, epoch: int) -> int:
         """Return the side of the faces in this epoch, pixels."""

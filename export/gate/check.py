@@ -44,7 +44,10 @@ class Verdict:
 
 def check(reference: Logits, engine: Logits, faces: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...],
           budget: Budget) -> Verdict:
-    """Compare an engine with its reference on labelled faces (N, C, H, W) uint8. Raises BadInput for none."""
+    """Compare an engine with its reference on labelled faces (N, C, H, W) uint8.
+
+    Raises BadInput for none, and MienError for a reference whose answers are not finite.
+    """
     if not len(faces):
         raise BadInput("expected labelled faces to check on, found none; check --data and --split")
     wanted = run_all(reference, faces, "reference")

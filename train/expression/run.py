@@ -45,8 +45,8 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     tensors, facts = load_checkpoint(path)
     if "progress" in facts:  # a run's `last`: its averaged weights are what `best` would have kept
         tensors = {k.removeprefix("average/"): v for k, v in tensors.items() if k.startswith("average/")}
-        newest, shown = facts["progress"]["history"][-1], facts["progress"]["best_figures"]
-        facts |= {"epoch": newest["epoch"], "figures": {k: newest[k] for k in shown}}
+        progress = facts["progress"]
+        facts |= {"epoch": progress["epoch"], "figures": progress["history"][-1].get("held_out", {})}
     if facts.get("format") != FORMAT or facts.get("task") != "expression":
         raise BadInput(f"expected an expression checkpoint of format {FORMAT}, found {path}; give a run's best or last")
     network = build_network(facts["network"], len(facts["labels"]))

@@ -1,0 +1,71 @@
+"""stream.yaml and flags: one dataclass, every key known."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from runtime.config import read_yaml
+from runtime.errors import BadConfig
+from runtime.stream import StreamConfig, config_of, load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "s.yaml").write_text(text)
+    return tmp_path / "s.yaml"
+
+
+def test_the_repositorys_stream_yaml_has_every_key_with_its_default() -> None:
+    values = read_yaml(ROOT / "stream.yaml")
+    assert set(values) == {f.name for f in dataclasses.fields(StreamConfig)}
+    assert load_config(ROOT / "stream.yaml") == StreamConfig(source=values["source"])
+
+
+def test_every_key_of_stream_yaml_has_a_comment() -> None:
+    lines = (ROOT / "stream.yaml").read_text().splitlines()
+    bare = [line for above, line in zip(["", *lines], lines)
+            if line and not line.startswith("#") and "#" not in line + above and not above.partition(":")[2]]
+    assert bare == []
+
+
+def test_relative_paths_lie_beside_the_file(tmp_path: Path) -> None:
+    text = "{source: clip.mp4, model: ./m, faces: y.onnx, events: e.jsonl, video: v.mp4}"
+    config = load_config(written(tmp_path, text))
+    assert config == StreamConfig(str(tmp_path / "clip.mp4"), model=str(tmp_path / "m"), faces=str(tmp_path / "y.onnx"),
+                                  events=tmp_path / "e.jsonl", video=tmp_path / "v.mp4")
+
+
+@pytest.mark.parametrize("source", ["0", "'0'", "v4l2:///dev/video0", "file:///a.mp4", "/a/b.mp4"])
+def test_cameras_uris_and_absolute_paths_stay_as_they_are(tmp_path: Path, source: str) -> None:
+    assert load_config(written(tmp_path, f"source: {source}")).source == source.strip("'")
+
+
+def test_haar_and_a_shipped_models_name_are_no_paths(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "{source: a.mp4, model: mien-light, faces: haar}"))
+    assert (config.model, config.faces) == ("mien-light", "haar")
+
+
+def test_overrides_replace_keys_and_none_means_not_given(tmp_path: Path) -> None:
+    path = written(tmp_path, "{source: a.mp4, precision: fp16, threshold: 0.2}")
+    config = load_config(path, {"precision": "int8", "threshold": None, "events": Path("here.jsonl")})
+    assert (config.precision, config.threshold, config.events) == ("int8", 0.2, Path("here.jsonl"))
+
+
+def test_flags_alone_make_a_config() -> None:
+    assert config_of({"source": "0", "video": Path("a.mp4"), "events": None}) == StreamConfig("0", video=Path("a.mp4"))
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("sauce: 0", "did you mean source"), ("{}", "value for source"), ("{source: a, precision: int4}", "int8"),
+    ("{source: a, threshold: 1.5}", "threshold of 0–1"), ("{source: a, max_faces: 0}", "max_faces of 1–64"),
+    ("{source: a, threads: -1}", "threads"), ("{source: a, view: 1}", "expected bool"),
+    ("source: ''", "expected a source"),
+    ("{source: a, threshold: .nan}", "finite"), ("{source: a, source: b}", "duplicate"),
+    ("source: true", "expected str")])
+def test_a_wrong_key_or_value_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(BadConfig, match=told):
+        load_config(written(tmp_path, text))

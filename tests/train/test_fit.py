@@ -1,0 +1,189 @@
+"""Fitting: it learns, it resumes exactly after a kill, and it never leaves ruined weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import toy_task
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from toy_task import FACTS, RECIPE, ToyTask, toy_network, train_toy
+
+from runtime.errors import BadInput, MienError
+from train.checkpoint import load_checkpoint
+from train.fit import AveragedWeights, Fitted, make_optimizer, one_cycle
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Fitted]:
+    """A run that nothing interrupted (read-only)."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    return out, train_toy(out)
+
+
+def metrics_of(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def timeless(entries: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in e.items() if k not in ("seconds", "images_per_second")} for e in entries]
+
+
+def killed(out: Path, epoch: int, batch: int) -> Path:
+    """Train in a process that dies by SIGKILL before that batch."""
+    result = subprocess.run([sys.executable, toy_task.__file__, str(out), str(epoch), str(batch)], check=False,
+                            capture_output=True)
+    assert result.returncode == -signal.SIGKILL, result.stderr
+    return out
+
+
+# learning
+
+def test_every_epoch_leaves_a_line(finished: tuple[Path, Fitted]) -> None:
+    assert [entry["epoch"] for entry in metrics_of(finished[0])] == [1, 2, 3]
+
+
+def test_the_loss_falls_from_epoch_to_epoch(finished: tuple[Path, Fitted]) -> None:
+    losses = [entry["loss"] for entry in metrics_of(finished[0])]
+    assert len(losses) == RECIPE.epochs and losses[2] < 0.7 * losses[0]
+
+
+def test_the_best_epoch_is_the_one_with_the_highest_score(finished: tuple[Path, Fitted]) -> None:
+    scores = [entry["held_out"]["score"] for entry in metrics_of(finished[0])]
+    assert scores[finished[1].best_epoch] == max(scores) == finished[1].figures["score"] > 0.6  # a third is chance
+
+
+def test_the_best_weights_give_the_best_score(finished: tuple[Path, Fitted]) -> None:
+    tensors, facts = load_checkpoint(finished[0] / "best")
+    network = toy_network()
+    network.load_state_dict(tensors)
+    assert ToyTask().score(network.eval())["score"] == facts["figures"]["score"] == finished[1].figures["score"]
+
+
+def test_every_checkpoint_carries_the_facts(finished: tuple[Path, Fitted]) -> None:
+    for name in ("best", "last"):
+        assert load_checkpoint(finished[0] / name)[1].items() >= FACTS.items()
+
+
+def test_progress_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train_toy(tmp_path / "run", recipe=dataclasses.replace(RECIPE, epochs=1))
+    captured = capsys.readouterr()
+    assert captured.out == "" and "epoch 1/1  loss" in captured.err
+
+
+# resuming
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 0), (2, 7)])
+def test_a_run_killed_and_resumed_has_the_bits_of_one_that_was_not(
+        finished: tuple[Path, Fitted], tmp_path: Path, epoch: int, batch: int) -> None:
+    out = killed(tmp_path / "run", epoch, batch)
+    assert len(metrics_of(out)) == epoch
+    train_toy(out, resume=True)
+    for name in ("best", "last"):
+        wanted, found = load_checkpoint(finished[0] / name)[0], load_checkpoint(out / name)[0]
+        assert set(wanted) == set(found)
+        assert [k for k in wanted if not torch.equal(wanted[k], found[k])] == []
+    assert timeless(metrics_of(out)) == timeless(metrics_of(finished[0]))
+
+
+def test_a_run_killed_in_its_first_epoch_left_nothing_to_resume(tmp_path: Path) -> None:
+    out = killed(tmp_path / "run", 0, 3)
+    with pytest.raises(BadInput, match="found none; leave --resume away"):
+        train_toy(out, resume=True)
+
+
+def test_a_finished_run_resumed_changes_nothing(finished: tuple[Path, Fitted], tmp_path: Path) -> None:
+    before = {p: p.read_bytes() for p in finished[0].rglob("*") if p.is_file()}
+    assert train_toy(finished[0], resume=True).figures == finished[1].figures
+    assert {p: p.read_bytes() for p in finished[0].rglob("*") if p.is_file()} == before
+
+
+def test_a_run_is_not_overwritten(finished: tuple[Path, Fitted]) -> None:
+    with pytest.raises(BadInput, match="add --resume or choose another"):
+        train_toy(finished[0])
+
+
+def test_another_runs_folder_is_not_resumed(finished: tuple[Path, Fitted]) -> None:
+    with pytest.raises(BadInput, match="the same labels as the run"):
+        train_toy(finished[0], resume=True, facts=FACTS | {"labels": ["a", "b", "c"]})
+
+
+# numbers that are not finite
+
+class PoisonedTask(ToyTask):
+    """A loss, or only its gradient, that is not finite in one batch of the second epoch."""
+
+    def __init__(self, batch: int, only_gradient: bool):
+        super().__init__()
+        self.poisoned, self.only_gradient, self.now = batch, only_gradient, (0, 0)
+
+    def before_batch(self, epoch: int, batch: int) -> None:
+        self.now = (epoch, batch)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        loss = super().loss(outputs, targets)
+        if self.now != (1, self.poisoned):
+            return loss
+        # the root of zero is zero, its gradient is infinite
+        return loss + (outputs * 0).abs().sqrt().sum() if self.only_gradient else loss * float("nan")
+
+
+@pytest.mark.parametrize(("batch", "only_gradient", "words"), [
+    (5, False, "a finite loss, found nan at step 17"), (5, True, "a finite loss, found nan at step 18"),
+    (11, True, "finite weights after epoch 2")])
+def test_what_is_not_finite_stops_the_run_and_spares_the_checkpoint(
+        tmp_path: Path, batch: int, only_gradient: bool, words: str) -> None:
+    with pytest.raises(MienError, match=words) as caught:
+        train_toy(tmp_path / "run", PoisonedTask(batch, only_gradient))
+    assert caught.value.exit_code == 1
+    tensors, facts = load_checkpoint(tmp_path / "run" / "last")
+    assert facts["progress"]["epoch"] == 0 and all(bool(t.isfinite().all()) for t in tensors.values())
+
+
+def test_the_batch_of_a_bad_loss_is_saved(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="bad-batch"):
+        train_toy(tmp_path / "run", PoisonedTask(5, only_gradient=False))
+    tensors, facts = load_checkpoint(tmp_path / "run" / "bad-batch")
+    assert tensors["inputs"].shape == (8, 3, 8, 8) and (facts["epoch"], facts["step"]) == (1, 17)
+
+
+# the parts
+
+@settings(deadline=None)
+@given(st.integers(1, 400), st.floats(0, 1))
+def test_the_learning_rate_stays_between_zero_and_its_peak(steps: int, warm_up: float) -> None:
+    rates = [one_cycle(step, steps, 2e-3, warm_up) for step in range(steps)]
+    assert min(rates) > 0 and max(rates) <= 2e-3 * (1 + 1e-9)
+
+
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
+    rates = [one_cycle(step, 1000, 1.0, 0.2) for step in range(1000)]
+    assert rates[:201] == sorted(rates[:201]) and rates[200:] == sorted(rates[200:], reverse=True)
+    assert rates[200] == pytest.approx(1.0) and rates[0] == pytest.approx(0.04) and rates[-1] < 0.0011
+
+
+def test_biases_and_batch_norms_do_not_decay() -> None:
+    groups = make_optimizer(toy_network(), RECIPE).param_groups
+    for group in groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == RECIPE.weight_decay}
+    assert sum(len(group["params"]) for group in groups) == len(list(toy_network().parameters()))
+
+
+def test_the_average_follows_its_formula_and_counts_are_copied() -> None:
+    network = nn.BatchNorm1d(2)
+    average = AveragedWeights(network, decay=0.998)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+        network.num_batches_tracked.fill_(7)
+    average.update(network)
+    decay = 2 / 11  # (1 + steps) / (10 + steps) while that is below 0.998
+    assert torch.allclose(average.state["weight"], torch.full((2,), decay * 1.0 + (1 - decay) * 3.0))
+    assert average.state["num_batches_tracked"] == 7
