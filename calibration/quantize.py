@@ -44,11 +44,12 @@ def plan(model: onnx.ModelProto) -> Plan:
     graph = Graph(model)
     if any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.nodes):
         raise BadInput("expected a float32 graph, found one that is quantized already; give fp32.onnx")
+    gates = _gate_tensors(graph)
     nodes, kept, tensors = [], [], []
     for node in graph.nodes:
         if node.op_type not in _COMPUTE or node.input[1] not in graph.weights:
             continue
-        if _is_gate(graph, node):
+        if node.output[0] in gates:
             kept.append(node.name)
             continue
         nodes.append(node.name)
@@ -67,16 +68,25 @@ def source_of(graph: Graph, tensor: str) -> str:
     return tensor
 
 
-def _is_gate(graph: Graph, node: onnx.NodeProto) -> bool:
-    """Does this node's output reach a Sigmoid or Softmax before another Conv or Gemm? Then it weighs, not computes."""
-    waiting = list(node.output)
-    while waiting:
-        for reader in graph.reads(waiting.pop()):
-            if reader.op_type in ("Sigmoid", "Softmax", "HardSigmoid"):
-                return True
-            if reader.op_type not in (*_COMPUTE, "Mul", "MaxPool", *_POOL_MEAN):
-                waiting.extend(reader.output)
-    return False
+def _gate_tensors(graph: Graph) -> set[str]:
+    """Return the tensors that do nothing but weigh others: every path from them ends in a Sigmoid whose result is
+    multiplied with something (squeeze-and-excitation, ECA, CBAM, scSE, and both layers of their little networks)."""
+    multiplied: set[str] = set()
+    weighing: set[str] = set()
+    for node in reversed(graph.nodes):  # readers come later in the graph, so they are known by now
+        for tensor in node.output:
+            readers = graph.reads(tensor)
+            if any(r.op_type == "Mul" or (r.op_type not in _COMPUTE and set(r.output) & multiplied) for r in readers):
+                multiplied.add(tensor)
+            if readers and tensor not in graph.outputs and all(_weighs(r, weighing, multiplied) for r in readers):
+                weighing.add(tensor)
+    return weighing
+
+
+def _weighs(reader: onnx.NodeProto, weighing: set[str], multiplied: set[str]) -> bool:
+    if reader.op_type in ("Sigmoid", "HardSigmoid", "Softmax"):
+        return reader.output[0] in multiplied
+    return reader.op_type != "Mul" and set(reader.output) <= weighing
 
 
 def _mean_behind(graph: Graph, tensor: str) -> str:

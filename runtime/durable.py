@@ -5,6 +5,7 @@ Knows nothing of what the bytes mean.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
@@ -66,9 +67,9 @@ def write_text(path: Path, content: str) -> None:
 def replacing_directory(path: Path, keep_files: bool = False, known_by: str = "") -> Iterator[Path]:
     """Yield a temporary directory; on success it takes `path`'s place as a whole, else it is removed.
 
-    It starts empty, or with `keep_files` as a copy of `path`. An old directory at `path` is moved aside first and
-    removed last, so a crash in between leaves both. With `known_by`, only a directory that is empty or holds that file
-    is replaced. Raises BadInput.
+    It starts empty, or with `keep_files` as a copy of `path`. An old directory changes places with the new one in one
+    step of the kernel, so that a crash leaves the one or the other. With `known_by`, only a directory that is empty or
+    holds that file is replaced. Raises BadInput.
     """
     path = path.absolute()
     try:
@@ -91,12 +92,27 @@ def replacing_directory(path: Path, keep_files: bool = False, known_by: str = ""
             if file.is_file():
                 fsync_file(file)
         fsync_directory(temporary)
-        if path.exists():
+        if not path.exists():
+            os.replace(temporary, path)
+        elif not exchange(temporary, path):
             os.replace(path, aside)
-        os.replace(temporary, path)
+            os.replace(temporary, path)
         fsync_directory(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         if not path.exists() and aside.exists():
             os.replace(aside, path)
-        shutil.rmtree(aside, ignore_errors=True)
+        for leftover in (temporary, aside):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Swap two paths in one step; False where the system cannot (renameat2 is Linux's, and not every file system's).
+
+    https://man7.org/linux/man-pages/man2/rename.2.html
+    """
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    here, rename_exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE in Linux's fcntl.h and fs.h
+    return bool(renameat2(here, os.fsencode(first), here, os.fsencode(second), rename_exchange) == 0)

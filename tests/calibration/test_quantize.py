@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from tiny_graphs import CLASSES, GraphWriter, attention_graph, random_faces, vgg_graph
 
 from calibration.onnx_graph import Graph, attribute
@@ -218,3 +218,45 @@ def optimized_kinds(model: onnx.ModelProto, folder: Path) -> list[str]:
     options.log_severity_level = 3
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return [n.op_type for n in onnx.load(folder / "optimized.onnx").graph.node]
+
+
+def squeeze_and_excitation_graph(ends_in_product: bool) -> onnx.ModelProto:
+    """conv → ReLU → (mean → 1×1 conv → ReLU → 1×1 conv → Sigmoid) ⊙ → mean → Gemm; or the Sigmoid alone as output."""
+    random = np.random.default_rng(0)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(random.normal(0, 0.3, shape).astype(np.float32), name)
+
+    helper = onnx.helper
+    nodes = [
+        helper.make_node("Cast", ["faces"], ["pixels"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("Conv", ["pixels", "w0"], ["c0"], "trunk", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c0"], ["r0"], "relu"),
+        helper.make_node("GlobalAveragePool", ["r0"], ["pooled"], "pool"),
+        helper.make_node("Conv", ["pooled", "w1"], ["c1"], "squeeze"),
+        helper.make_node("Relu", ["c1"], ["r1"], "relu1"),
+        helper.make_node("Conv", ["r1", "w2"], ["c2"], "excite"),
+        helper.make_node("Sigmoid", ["c2"], ["gate"], "sigmoid"),
+    ]
+    if ends_in_product:
+        nodes += [helper.make_node("Mul", ["r0", "gate"], ["weighed"], "mul"),
+                  helper.make_node("GlobalAveragePool", ["weighed"], ["mean"], "mean"),
+                  helper.make_node("Flatten", ["mean"], ["flat"], "flatten"),
+                  helper.make_node("Gemm", ["flat", "w3"], ["logits"], "classify", transB=1)]
+    else:
+        nodes += [helper.make_node("Flatten", ["gate"], ["logits"], "flatten")]
+    weights = [weight("w0", 8, 1, 3, 3), weight("w1", 2, 8, 1, 1), weight("w2", 8, 2, 1, 1), weight("w3", 8, 8)]
+    graph = helper.make_graph(nodes, "se", [helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", 1, 8, 8])],
+                              [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 8])],
+                              weights if ends_in_product else weights[:3])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+
+
+def test_both_layers_of_a_squeeze_and_excitation_stay_float():
+    chosen = plan(squeeze_and_excitation_graph(ends_in_product=True))
+    assert set(chosen.kept_float) == {"squeeze", "excite"} and set(chosen.nodes) == {"trunk", "classify"}
+
+
+def test_a_sigmoid_that_is_the_answer_is_no_gate():
+    chosen = plan(squeeze_and_excitation_graph(ends_in_product=False))
+    assert set(chosen.nodes) == {"trunk", "squeeze", "excite"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.durable import replacing, replacing_directory, write_bytes, write_text
+from runtime.durable import exchange, replacing, replacing_directory, write_bytes, write_text
 from runtime.errors import BadInput
 
 
@@ -66,3 +66,22 @@ def test_an_error_keeps_the_old_directory(tmp_path: Path) -> None:
         raise RuntimeError
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["old"]
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_old_directory_and_a_new_one_change_places_in_one_step(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "name").write_text(folder.name)
+    assert exchange(old, new)
+    assert (old / "name").read_text() == "new" and (new / "name").read_text() == "old"
+
+
+def test_a_directory_is_replaced_where_the_system_cannot_exchange(tmp_path, monkeypatch):
+    monkeypatch.setattr("runtime.durable.exchange", lambda first, second: False)
+    target = tmp_path / "run"
+    for text in ("first", "second"):
+        with replacing_directory(target) as folder:
+            (folder / "file").write_text(text)
+    assert (target / "file").read_text() == "second"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
