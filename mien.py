@@ -10,17 +10,23 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import export.verbs
 import runtime.verbs
 import train.verbs
-from runtime.command_line import Verb, say
-from runtime.errors import DONE, FAILED, MienError, Unavailable
+from runtime.command_line import Verb, missing_package, say
+from runtime.errors import DONE, FAILED, MienError
 
-EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "export", "onnxsim": "export", "onnxscript": "export",
-          "matplotlib": "report"}
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the work stands, so that nothing half-written is left."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,21 +57,23 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns its exit code. An error on purpose is one line, never a traceback."""
     args = make_parser().parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)  # `mien stream` sets its own, which ends it cleanly with 0
     try:
         code: int = args.run(args)
     except MienError as error:
         say(f"mien: {error}")
         return error.exit_code
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            raise
-        missing = Unavailable(f'expected the package {error.name}, found none; pip install "mien[{extra}]"')
+    except ImportError as error:
+        missing = missing_package(error)
         say(f"mien: {missing}")
         return missing.exit_code
     except KeyboardInterrupt:
         say("mien: stopped")
         return 128 + signal.SIGINT
+    except Terminated:
+        say("mien: stopped")
+        return 128 + signal.SIGTERM
     except BrokenPipeError:  # `mien … --json | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

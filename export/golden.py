@@ -22,8 +22,8 @@ _SHARES = (0.0, 0.15, 0.3, 0.42, 0.82, 1.0)  # of the clip: near and far, bright
 _BOXES = ((0, 0, 1), (0.1, -0.08, 1), (-0.06, 0.1, 1.25), (0.05, 0.05, 0.8), (-0.6, -0.5, 1.1))
 
 
-def make_golden(photograph: np.ndarray, how: FaceInput, logits: Callable[[np.ndarray], np.ndarray],
-                temperature: float) -> GoldenFaces:
+def make_golden(photograph: np.ndarray, how: FaceInput, label_names: tuple[str, ...],
+                logits: Callable[[np.ndarray], np.ndarray], temperature: float) -> GoldenFaces:
     """Render six frames with five boxes each and ask the PyTorch network.
 
     logits: maps (N, C, H, W) uint8 faces to (N, classes) float32.
@@ -44,7 +44,8 @@ def make_golden(photograph: np.ndarray, how: FaceInput, logits: Callable[[np.nda
     faces = np.concatenate([crop_faces(f, box_array[frame_index == i], how) for i, f in enumerate(frames)])
     answers = logits(faces).astype(np.float32)
     probabilities = softmax(answers, temperature).astype(np.float32)
-    return GoldenFaces(faces, answers, np.stack(frames), box_array, frame_index, probabilities, answers.argmax(1))
+    return GoldenFaces(faces, answers, np.stack(frames), box_array, frame_index, probabilities, answers.argmax(1),
+                       np.array(label_names))
 
 
 def golden_bytes(golden: GoldenFaces) -> bytes:

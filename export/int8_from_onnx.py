@@ -25,7 +25,7 @@ from runtime.errors import MienError
 # kernels without VNNI saturate), so twice that is allowed, and never less than a tenth of a logit.
 HEADROOM, LEAST_BOUND = 2.0, 0.1
 # Share of the golden logits' whole spread: a departure beyond it says that the ranges are wrong, not coarse
-MOST_DEPARTURE = 0.25
+MOST_DEPARTURE = 0.15
 
 
 def int8_from_onnx(model: Model, faces: np.ndarray, method: Method, percentile: float,

@@ -34,7 +34,8 @@ def generated_faces(how: FaceInput, count: int = ENOUGH) -> np.ndarray:
     """Return (count, C, H, W) uint8 crops of the photograph under random boxes and light: a proof without data."""
     random = np.random.default_rng(0)
     photograph = load_photograph()
-    from_photograph = make_golden(photograph, how, lambda faces: np.zeros((len(faces), 2), np.float32), 1.0).faces
+    from_photograph = make_golden(photograph, how, ("none", "either"),
+                                  lambda faces: np.zeros((len(faces), 2), np.float32), 1.0).faces
     picks = from_photograph[random.integers(0, len(from_photograph), count)].astype(np.float32)
     gain = random.uniform(0.3, 1.6, (count, 1, 1, 1))
     noise = random.normal(0, 12, picks.shape)
@@ -65,7 +66,7 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
             raise MienError(f"expected {graph} within {BOUNDS[graph]} of PyTorch on {len(proof)} images, found |Δ| "
                             f"{delta:.3g}; nothing was written")
     options = "".join(f" --{key} {facts['recipe'][key]}" for key in ("epochs", "seed") if key in facts["recipe"])
-    golden = make_golden(load_photograph(), how, lambda batch: predict(network, batch), 1.0)
+    golden = make_golden(load_photograph(), how, tuple(facts["labels"]), lambda batch: predict(network, batch), 1.0)
     with replacing_directory(out, known_by="card.json") as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)

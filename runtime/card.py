@@ -79,7 +79,8 @@ class GoldenFaces:
     """Pinned inputs and the PyTorch network's answers, from whole frames to labels.
 
     faces (N, C, H, W) uint8 and logits (N, classes) float32; each face is what the card's crop makes of
-    boxes (N, 4) in frames (F, H, W, 3) BGR uint8 number frame_of (N,), and gave probabilities and labels (N,).
+    boxes (N, 4) in frames (F, H, W, 3) BGR uint8 number frame_of (N,), and gave probabilities and labels (N,), indices
+    into label_names (classes,) text.
     """
 
     faces: np.ndarray
@@ -89,6 +90,7 @@ class GoldenFaces:
     frame_of: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     labels: np.ndarray | None = None
+    label_names: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -159,6 +161,9 @@ def load_model(path: Path) -> Model:
     if not isinstance(values, dict) or values.get("schema") != SCHEMA:
         found = values.get("schema") if isinstance(values, dict) else "no object"
         raise BadModel(f"expected a card of schema {SCHEMA} in {card_file}, found {found}; use a matching mien")
+    if values.pop("card_sha256", None) != card_hash(values):
+        raise BadModel(f"expected the card whose hash is in {card_file}, found one that was changed; "
+                       "copy the model again")
     try:
         card = build(ModelCard, values, str(card_file))
     except BadConfig as error:
@@ -171,4 +176,11 @@ def load_model(path: Path) -> Model:
 
 def save_card(directory: Path, card: ModelCard) -> None:
     """Write `card.json`, whole or not at all."""
-    write_text(directory / "card.json", json.dumps(dataclasses.asdict(card), indent=2) + "\n")
+    values = dataclasses.asdict(card)
+    write_text(directory / "card.json", json.dumps(values | {"card_sha256": card_hash(values)}, indent=2) + "\n")
+
+
+def card_hash(values: dict[str, Any]) -> str:
+    """Return the hash of a card's values without the hash itself, however the file is laid out."""
+    content = {key: value for key, value in values.items() if key != "card_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -8,6 +8,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from runtime.errors import Unavailable
+
+# Which extra brings a package; what is not here is part of the lean runtime
+EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "export", "onnxsim": "export", "onnxscript": "export",
+          "matplotlib": "report"}
+
 Verb = Callable[[argparse.Namespace], int]
 
 
@@ -15,6 +21,14 @@ class AddVerb(Protocol):
     """Declares a verb: `run`'s docstring is its help, `group` its first word (`data` in `data check`)."""
 
     def __call__(self, name: str, run: Verb, group: str = "") -> argparse.ArgumentParser: ...
+
+
+def missing_package(error: ImportError) -> Unavailable:
+    """Return the one line for a package that is not there, or is there and does not load (a system library lacks)."""
+    package = (error.name or "").partition(".")[0]
+    brings = f"mien[{EXTRAS[package]}]" if package in EXTRAS else "mien"
+    found = "none" if isinstance(error, ModuleNotFoundError) else f"one that does not load: {error}"
+    return Unavailable(f'expected the package {package or "that is imported"}, found {found}; pip install "{brings}"')
 
 
 def say(text: str) -> None:

@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import platform
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import cv2
 
 from runtime.card import MODELS, load_model
 from runtime.errors import MienError
+from runtime.machine import find_gpu
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,10 @@ def _cameras(root: Path) -> Finding:
 
 
 def _gpu(root: Path) -> Finding:
-    what = "use an NVIDIA GPU"
-    readers: list[tuple[Path, Callable[[str], str]]] = [
-        (root / "proc/device-tree/model", lambda text: text.strip("\0\n ")),
-        (root / "proc/driver/nvidia/version", lambda text: text.splitlines()[0]),
-    ]
-    for path, read in readers:
-        try:
-            text = path.read_text(errors="replace")
-        except OSError:
-            continue
-        if "nvidia" in text.lower() and text.strip():
-            return Finding(what, True, read(text))
-    return Finding(what, False, "no NVIDIA driver", "install NVIDIA's driver, or stay on --target cpu")
+    found = find_gpu(root)
+    if found:
+        return Finding("use an NVIDIA GPU", True, found)
+    return Finding("use an NVIDIA GPU", False, "no NVIDIA driver", "install NVIDIA's driver, or stay on --target cpu")
 
 
 def _disk(root: Path) -> Finding:

@@ -34,7 +34,7 @@ class EventLog:
         """Open or create the file and cut a torn last line away (counted in `repaired`). Raises BadInput."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+            self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise BadInput(f"expected a file to append events to, found {path}: {error.strerror}; "
                            "choose another place") from error

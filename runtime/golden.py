@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from runtime.agreement import softmax
 from runtime.card import GoldenFaces, Model
 from runtime.engines.engine import Engine
 from runtime.errors import BadModel, MienError
@@ -39,6 +40,7 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
     if not len(golden.faces):
         raise BadModel(f"expected golden faces in {model.directory}, found none; export the model again")
     _require_same_crops(model, golden)
+    _require_same_answers(model, golden)
     logits = engine.run({card.input_name: golden.faces})[card.output_name]
     if logits.shape != golden.logits.shape:
         raise MienError(f"expected logits of {golden.logits.shape} for the golden faces, found {logits.shape}")
@@ -47,6 +49,17 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
         raise MienError(f"expected the {graph} engine within {bound:.3g} of PyTorch on the golden faces, found "
                         f"{largest:.3g}; nothing was scored: rebuild or reinstall the model")
     return Agreement(largest, bound, len(golden.faces))
+
+
+def _require_same_answers(model: Model, golden: GoldenFaces) -> None:
+    """Decode the golden logits as the card says. Raises MienError where labels or temperature are others."""
+    if golden.label_names is not None and tuple(golden.label_names.tolist()) != model.card.labels:
+        raise MienError(f"expected the labels {', '.join(golden.label_names.tolist())} in {model.directory}/card.json, "
+                        f"found {', '.join(model.card.labels)}; export the model again")
+    if golden.probabilities is not None and not np.allclose(
+            softmax(golden.logits, model.card.temperature), golden.probabilities, atol=1e-5):
+        raise MienError(f"expected the golden probabilities at the card's temperature {model.card.temperature}, found "
+                        f"others; export {model.directory} again")
 
 
 def _require_same_crops(model: Model, golden: GoldenFaces) -> None:

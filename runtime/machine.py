@@ -1,4 +1,4 @@
-"""Which machine, versions and commit a record was made on. Knows nothing of what was measured."""
+"""Which machine, GPU, versions and commit this is, as records carry them. Knows nothing of what was measured."""
 
 from __future__ import annotations
 
@@ -42,3 +42,15 @@ def _commit() -> str:
     except OSError:  # no git here
         return "unknown"
     return described.stdout.strip() or "unknown"
+
+
+def find_gpu(root: Path) -> str:
+    """Return what the Jetson's device tree or the desktop's driver says of the GPU, or ''."""
+    for path in (root / "proc/device-tree/model", root / "proc/driver/nvidia/version"):
+        try:
+            text = path.read_text(errors="replace").strip("\0\n ")
+        except OSError:
+            continue
+        if "nvidia" in text.lower():
+            return text.splitlines()[0]
+    return ""

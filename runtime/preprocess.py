@@ -59,6 +59,13 @@ def prepare_face(face: np.ndarray, how: FaceInput) -> np.ndarray:
     return face[None] if face.ndim == 2 else np.ascontiguousarray(face.transpose(2, 0, 1))
 
 
+def prepare_faces(faces: np.ndarray, how: FaceInput) -> np.ndarray:
+    """Prepare whole face images, (N, H, W) grey or (N, H, W, 3) BGR uint8, as (N, C, height, width) uint8."""
+    if how.colour == "grey" and not how.equalize and faces.shape[1:] == (how.height, how.width):
+        return faces[:, None]  # as they are, without a copy
+    return np.stack([prepare_face(face, how) for face in faces])
+
+
 def crop_square(frame: np.ndarray, box: Sequence[float], margin: float) -> np.ndarray:
     """Cut the square around a box (x, y, width, height in pixels); what lies outside repeats the frame's border.
 

@@ -34,7 +34,7 @@ from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
 from runtime.card import load_model
 from runtime.engines import graph_for, open_engine
-from runtime.errors import DONE, MienError
+from runtime.errors import DONE, FAILED, MienError
 from runtime.events import EventLog
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
@@ -219,6 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        print(f"mien: expected to read and write files, found {error}; check the path and free space", file=sys.stderr)
+        return FAILED
     print(summary.to_text(), file=sys.stderr)
     if args.json:
         print(summary.to_json())

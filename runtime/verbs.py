@@ -56,6 +56,8 @@ def verb_bench(args: argparse.Namespace) -> int:
     from runtime.engines import graph_for, open_engine
     from runtime.machine import describe_machine
 
+    if args.rounds < 1 or min(args.batch) < 1:
+        raise BadInput(f"expected at least one round and batches of one or more, found {args.rounds} and {args.batch}")
     entrants = []
     for path in args.models:
         model = load_model(path)

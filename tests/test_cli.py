@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +278,23 @@ def test_an_exported_graph_agrees_with_its_checkpoint(road: dict) -> None:
 def test_a_built_engine_is_reported_as_json(road: dict) -> None:
     assert road["build"].returncode == 0, road["build"].stderr
     assert only_object(road["build"])["graph"] == "int8-gpu"
+
+
+def test_the_shipped_model_is_not_calibrated_in_place() -> None:
+    assert_refused(mien("calibrate", "mien-light", "--images", "nowhere"), BAD_INPUT, "copy it first")
+
+
+@pytest.mark.parametrize("package", ["cv2", "numpy", "yaml", "onnxruntime"])
+def test_a_missing_part_of_the_lean_runtime_is_one_line(package: str) -> None:
+    assert_refused(mien("stream", "nowhere.mp4", without=package), UNAVAILABLE, package, "pip install \"mien\"")
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
+    demo = subprocess.Popen([sys.executable, "mien.py", "demo", "--frames", "100000", "--out", str(tmp_path / "demo")],
+                            cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".demo.*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    demo.terminate()
+    assert demo.wait(30) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []

@@ -25,8 +25,8 @@ class Budget:
 
     def __post_init__(self) -> None:
         if not (0 <= self.accuracy_drop <= 100 and 0 <= self.agreement <= 1 and self.mean_kl >= 0):
-            raise BadInput("expected an accuracy drop of 0–100 points, an agreement of 0–1 and a KL of 0 or more, found "
-                           f"{self.accuracy_drop}, {self.agreement} and {self.mean_kl}")
+            raise BadInput("expected an accuracy drop of 0–100 points, an agreement of 0–1 and a KL of at least 0, "
+                           f"found {self.accuracy_drop}, {self.agreement} and {self.mean_kl}")
 
 
 @dataclass(frozen=True)

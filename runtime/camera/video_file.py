@@ -14,6 +14,8 @@ from runtime.errors import BadInput
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 30  # frames in a row that may not decode before the video counts as over: about a second
+
 
 class VideoFile(FrameSource):
     """Frames of a video file. One that is damaged yields what can be read, then says how much could not."""
@@ -46,17 +48,26 @@ class VideoFile(FrameSource):
         self._promised = int(max(0, self._capture.get(cv2.CAP_PROP_FRAME_COUNT)))
 
     def __iter__(self) -> Iterator[Frame]:
-        image, index = self._first, 0
+        image, index, read = self._first, 0, 0
         self._first = None  # one pass: a video is a stream here
         while image is not None:
             yield Frame(image, index, index / (self.fps or 25.0))
-            index += 1
-            image = self._read()
+            read += 1
+            image, skipped = self._read_on()
+            index += 1 + skipped
         # Some containers only estimate their length, a frame or two too high
-        if index < self._promised - max(2, self._promised // 100):
-            self.damaged = self._promised - index
+        if read < self._promised - max(2, self._promised // 100):
+            self.damaged = self._promised - read
             log.warning("%s: %d of %d frames could be read; the file is damaged or cut short",
-                        self.name, index, self._promised)
+                        self.name, read, self._promised)
+
+    def _read_on(self) -> tuple[np.ndarray | None, int]:
+        """Return the next frame that can be read, and how many before it could not; None at the end."""
+        for skipped in range(PATIENCE):
+            image = self._read()
+            if image is not None:
+                return image, skipped
+        return None, 0
 
     def _read(self) -> np.ndarray | None:
         try:

@@ -29,7 +29,7 @@ class CompileRequest:
     gpu: str | None
     input_name: str
     face_shape: tuple[int, int, int]
-    batches: tuple[int, int, int] = (1, 4, 32)  # smallest, usual, largest
+    batches: tuple[int, int, int] = (1, 4, 64)  # smallest, usual, largest
     workspace_bytes: int = 512 << 20  # an Orin Nano shares 4–8 GB between CPU and GPU
     timeout_seconds: float = 1800.0  # a first build on a Jetson takes minutes
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from runtime.errors import BadInput, BadModel, MienError, Unavailable
+from runtime.machine import find_gpu
 
 _LIBRARIES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _HOW_TO_GET = {
@@ -62,6 +64,9 @@ def build_engine(content: bytes, target: str, gpu: str | None, profile: Profile,
     logger = _make_logger(library, heard)
     if gpu is not None and gpu not in known_gpus(target):  # before the Builder: it wants a GPU where it has no target
         raise BadInput(f"expected a GPU of {', '.join(known_gpus(target)) or 'this machine only'}, found {gpu}")
+    if gpu is None and not find_gpu(Path("/")):
+        raise Unavailable("expected an NVIDIA GPU to build for, found none here; say --gpu sm86, or another "
+                          "generation, to compile ahead of time with tensorrt-rtx")
     builder = library.Builder(logger)
     network = builder.create_network(_network_flags(library))
     parser = library.OnnxParser(network, logger)

@@ -26,6 +26,7 @@ from export.int8_from_onnx import int8_from_onnx
 from runtime.card import Model, load_model
 from runtime.engines.compile import CompileRequest, compile_onnx
 from runtime.errors import BadInput, BadModel, MienError, Unavailable
+from runtime.machine import find_gpu
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None,
                                reason='tensorrt_rtx is not installed: pip install "mien[rtx]" (x86-64 only)')
@@ -66,7 +67,7 @@ def test_the_sidecar_binds_graph_compiler_and_engine(tiny_export, tmp_path: Path
 @needs_rtx
 def test_every_batch_of_the_profile_is_in_the_sidecar(tiny_export, tmp_path: Path) -> None:
     built = engine_from_onnx(load_model(tiny_export.directory), "fp16", RTX, "sm86", tmp_path, 120)
-    assert built.facts["batches"] == [1, 4, 32]
+    assert built.facts["batches"] == [1, 4, 64]
 
 
 @needs_rtx
@@ -180,3 +181,10 @@ def test_attention_and_depth_wise_convolutions_compile_in_every_precision() -> N
     for graph in (model, half_from_onnx(model), half_from_onnx(int8)):
         assert compile_onnx(graph.SerializeToString(), request_for((1, 16, 16))).built.content
 
+
+@needs_rtx
+@pytest.mark.skipif(bool(find_gpu(Path("/"))), reason="this machine has an NVIDIA GPU to build for")
+def test_building_for_the_gpu_that_is_here_needs_one(shipped: Model, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="say --gpu sm86"):
+        engine_from_onnx(shipped, "fp16", RTX, None, tmp_path, 120)
+    assert list(tmp_path.iterdir()) == []

@@ -98,10 +98,28 @@ def test_a_video_damaged_in_the_middle_gives_the_rest_with_a_count(
     content[middle] = bytes(middle.stop - middle.start)
     path.write_bytes(content)
     with open_source(str(path)) as source:
-        count = len(list(source))
-    assert 10 < count < 57
-    assert source.damaged == 60 - count
+        indices = [frame.index for frame in source]
+    assert 10 < len(indices) < 57
+    assert source.damaged == 60 - len(indices)
+    assert len(indices) > 40  # what comes after the damage is read too
     assert "damaged or cut short" in caplog.text
+
+
+def test_frames_after_a_damaged_stretch_of_an_mp4_keep_their_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    random = np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (128, 96))
+    for _ in range(60):
+        writer.write(random.integers(0, 256, (96, 128, 3), dtype=np.uint8))
+    writer.release()
+    content = bytearray(path.read_bytes())
+    start = len(content) * 2 // 5
+    content[start : start + 20_000] = bytes(20_000)
+    path.write_bytes(content)
+    with open_source(str(path)) as source:
+        indices = [frame.index for frame in source]
+    assert indices[-1] == 59 and 40 < len(indices) < 60
+    assert source.damaged == 60 - len(indices)
 
 
 def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:

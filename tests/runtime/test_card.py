@@ -10,14 +10,15 @@ import pytest
 from onnx import numpy_helper
 from tiny_model import LABELS, TinyNetwork, write_tiny_card, write_tiny_model
 
-from runtime.card import load_model, save_card
+from runtime.card import card_hash, load_model, save_card
 from runtime.engines import open_engine
 from runtime.errors import BadInput, BadModel
 
 
 def edit_card(directory: Path, **changes: object) -> None:
     values = json.loads((directory / "card.json").read_text())
-    (directory / "card.json").write_text(json.dumps({**values, **changes}))
+    values |= changes
+    (directory / "card.json").write_text(json.dumps(values | {"card_sha256": card_hash(values)}))
 
 
 def test_a_sound_model_loads(tiny_model: Path) -> None:
@@ -148,3 +149,12 @@ def test_golden_vectors_that_are_no_zip_are_refused(tiny_model: Path) -> None:
     write_tiny_card(tiny_model)
     with pytest.raises(BadModel, match="faces and logits"):
         load_model(tiny_model).read_golden()
+
+
+def test_one_changed_character_in_the_card_is_refused(tiny_model: Path) -> None:
+    file = tiny_model / "card.json"
+    text = file.read_text()
+    label = LABELS[0]
+    file.write_text(text.replace(f'"{label}"', f'"{label[::-1]}"', 1))
+    with pytest.raises(BadModel, match="card whose hash"):
+        load_model(tiny_model)

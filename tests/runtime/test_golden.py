@@ -1,9 +1,10 @@
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
-from runtime.card import Model, load_model
+from runtime.card import Model, load_model, save_card
 from runtime.engines import open_engine
 from runtime.errors import MienError
 from runtime.golden import require_agreement
@@ -44,3 +45,20 @@ def test_another_crop_margin_in_the_card_is_refused_before_anything_is_scored():
     engine = open_engine(model, "fp32", "cpu")
     with pytest.raises(MienError, match="golden crops"):
         require_agreement(Model(model.directory, wider), engine, "fp32")
+
+
+def test_labels_in_another_order_are_refused_even_where_the_card_was_signed_anew(tmp_path):
+    directory = tmp_path / "mien-light"
+    shutil.copytree(shipped().directory, directory)
+    card = load_model(directory).card
+    save_card(directory, dataclasses.replace(card, labels=card.labels[::-1]))
+    model = load_model(directory)
+    with pytest.raises(MienError, match="expected the labels angry"):
+        require_agreement(model, open_engine(model, "fp32", "cpu"), "fp32")
+
+
+def test_another_temperature_in_the_card_is_refused():
+    model = shipped()
+    warmer = Model(model.directory, dataclasses.replace(model.card, temperature=2.0))
+    with pytest.raises(MienError, match="golden probabilities"):
+        require_agreement(warmer, open_engine(model, "fp32", "cpu"), "fp32")

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from runtime.errors import BadInput
+from train.datasets.class_folders import class_folders
 from train.datasets.labelled_faces import LabelledFaces
 from train.datasets.labelled_files import Prepare
 
@@ -67,9 +68,13 @@ def load_fer2013(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
 
 def _read_folder(root: Path) -> Iterator[_Row]:
     """Walk `{train,test}/<class>/`; a file named otherwise than Kaggle's counts to its folder's split."""
+    known = {folder.name.lower(): folder for folder in root.iterdir() if folder.is_dir() and folder.name[0] != "."}
+    strangers = sorted(set(known) - set(_FOLDER_SPLIT))
+    if strangers:  # their images would otherwise be lost in silence
+        raise BadInput(f"expected the folders train and test in {root}, found {known[strangers[0]].name}; take it away")
     for folder, split in _FOLDER_SPLIT.items():
-        for label, label_name in enumerate(LABELS):
-            for file in sorted((root / folder / label_name).glob("*")):
+        for label, label_folder in class_folders(known[folder], LABELS) if folder in known else ():
+            for file in sorted(label_folder.glob("*")):
                 if file.name.startswith("."):
                     continue
                 named = _NAME.fullmatch(file.name)

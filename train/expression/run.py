@@ -26,13 +26,13 @@ def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bo
         raise BadInput(f"expected at least {recipe.batch_size} Training and one PublicTest face, found {len(training)} "
                        f"and {len(held_out)}; mien data check shows what is there")
     torch.manual_seed(recipe.seed)
-    network = build_network(recipe.network, len(faces.label_names), recipe.dropout)
+    network = build_network(recipe.network, len(faces.label_names), recipe.dropout, size=recipe.image_sizes[-1][1])
     facts: dict[str, Any] = {
         "format": FORMAT,
         "task": "expression",
         "network": recipe.network,
         "labels": list(faces.label_names),
-        "size": recipe.size_at(recipe.epochs - 1),
+        "size": recipe.image_sizes[-1][1],  # the size it is tested and exported at
         "recipe": recipe.as_dict(),
         "data": {"name": recipe.data, "sha256": faces.sha256(), "training_images": len(training)},
         "torch": torch.__version__,
@@ -49,7 +49,7 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         facts |= {"epoch": progress["epoch"], "figures": progress["history"][-1].get("held_out", {})}
     if facts.get("format") != FORMAT or facts.get("task") != "expression":
         raise BadInput(f"expected an expression checkpoint of format {FORMAT}, found {path}; give a run's best or last")
-    network = build_network(facts["network"], len(facts["labels"]))
+    network = build_network(facts["network"], len(facts["labels"]), size=facts["size"])
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -8,30 +8,22 @@ average at the end, dropout 0.5, one dense layer. At 44×44 the last pooling lea
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from train.networks.convolutions import plain_conv
-from train.networks.normalize import normalize_for
+from train.networks.pooled_classifier import PooledClassifier
 from train.networks.vgg_classic import VGG19_STAGES
 
 
-class ImprovedVGG19(nn.Module):
+class ImprovedVGG19(PooledClassifier):
     """(N, channels, H, W) uint8 or 0–255 float, H and W ≥ 32 → (N, classes) logits."""
 
     def __init__(self, classes: int, dropout: float = 0.5, channels: int = 1):
-        super().__init__()
-        self.normalize = normalize_for(channels)
         layers: list[nn.Module] = []
+        width = channels
         for widths in VGG19_STAGES:
-            for width in widths:
-                layers.append(plain_conv(channels, width, bias=True))
-                channels = width
+            for wider in widths:
+                layers.append(plain_conv(width, wider, bias=True))
+                width = wider
             layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(channels, classes)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        features = self.pool(self.features(self.normalize(pixels))).flatten(1)
-        return self.classify(self.dropout(features))
+        super().__init__(channels, layers, width, classes, dropout)

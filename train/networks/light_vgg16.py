@@ -7,15 +7,15 @@ pooling and one linear layer. The paper does not print the depth-wise block; Mob
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from train.networks.attention import AttentionKind, AttentionPosition, attention_layers
 from train.networks.convolutions import separable_conv
-from train.networks.normalize import normalize_for
+from train.networks.pooled_classifier import PooledClassifier
 from train.networks.vgg_classic import VGG16_STAGES
 
 
-class LightVGG16(nn.Module):
+class LightVGG16(PooledClassifier):
     """(N, channels, H, W) uint8 or 0–255 float, H and W ≥ 32 → (N, classes) logits.
 
     position: after each of the thirteen convolutions, or before or after each of the five poolings (table 2).
@@ -30,25 +30,17 @@ class LightVGG16(nn.Module):
         attention: AttentionKind = "csa",
         position: AttentionPosition = "before-pool",
     ):
-        super().__init__()
-        self.normalize = normalize_for(channels)
         layers: list[nn.Module] = []
+        width = channels
         for widths in VGG16_STAGES:
-            for width in widths:
-                layers.append(separable_conv(channels, width))
-                channels = width
+            for wider in widths:
+                layers.append(separable_conv(width, wider))
+                width = wider
                 if position == "after-conv":
-                    layers += attention_layers(attention, channels)
+                    layers += attention_layers(attention, width)
             if position == "before-pool":
-                layers += attention_layers(attention, channels)
+                layers += attention_layers(attention, width)
             layers.append(nn.MaxPool2d(2))
             if position == "after-pool":
-                layers += attention_layers(attention, channels)
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(channels, classes)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        features = self.pool(self.features(self.normalize(pixels))).flatten(1)
-        return self.classify(self.dropout(features))
+                layers += attention_layers(attention, width)
+        super().__init__(channels, layers, width, classes, dropout)

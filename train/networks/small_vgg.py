@@ -6,32 +6,24 @@ pooling instead of hidden layers (Lin et al. 2014, https://arxiv.org/abs/1312.44
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 from train.networks.convolutions import plain_conv
-from train.networks.normalize import normalize_for
+from train.networks.pooled_classifier import PooledClassifier
 
 STAGES = ((32, 32), (64, 64), (128, 128, 128), (256, 256, 256))
 
 
-class SmallVGG(nn.Module):
+class SmallVGG(PooledClassifier):
     """(N, channels, H, W) uint8 or 0–255 float → (N, classes) logits."""
 
     def __init__(self, classes: int, dropout: float = 0.0, channels: int = 1):
-        super().__init__()
-        self.normalize = normalize_for(channels)
         layers: list[nn.Module] = []
+        width = channels
         for stage, widths in enumerate(STAGES):
             if stage:
                 layers.append(nn.MaxPool2d(2))
-            for width in widths:
-                layers.append(plain_conv(channels, width))
-                channels = width
-        self.features = nn.Sequential(*layers)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(channels, classes)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        features = self.pool(self.features(self.normalize(pixels))).flatten(1)
-        return self.classify(self.dropout(features))
+            for wider in widths:
+                layers.append(plain_conv(width, wider))
+                width = wider
+        super().__init__(channels, layers, width, classes, dropout)

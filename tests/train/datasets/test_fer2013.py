@@ -165,3 +165,16 @@ def test_the_known_copies_are_found(published: LabelledFaces) -> None:
 def test_the_shipped_model_was_trained_on_this_very_set(published: LabelledFaces) -> None:
     training = load_model(Path("mien-light")).card.training
     assert training["data"] == {"name": "fer2013", "sha256": published.sha256(), "training_images": 28709}
+
+
+def test_a_class_folder_of_another_case_is_read(folder: Path) -> None:
+    whole = len(load_fer2013(folder))
+    (folder / "train" / LABELS[3]).rename(folder / "train" / LABELS[3].capitalize())
+    assert len(load_fer2013(folder)) == whole
+
+
+@pytest.mark.parametrize("stranger", ["train/fearful", "validation"])
+def test_a_folder_that_is_no_class_or_split_is_refused_not_skipped(folder: Path, stranger: str) -> None:
+    (folder / stranger).mkdir(parents=True)
+    with pytest.raises(BadInput, match=Path(stranger).name):
+        load_fer2013(folder)

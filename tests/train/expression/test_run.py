@@ -143,3 +143,10 @@ def test_prediction_does_not_depend_on_the_batch(run: Path) -> None:
     network, _ = load_network(run / "best")
     faces = noise().images[:7, None]
     assert np.allclose(predict(network, faces, 7), predict(network, faces, 2), atol=1e-5)
+
+
+def test_a_run_too_short_for_its_last_size_is_still_tested_and_exported_at_it(tmp_path: Path) -> None:
+    short = dataclasses.replace(RECIPE, epochs=1)
+    assert short.size_at(0) == 16
+    train_expression(short, noise(), tmp_path / "run", resume=False)
+    assert load_checkpoint(tmp_path / "run" / "best")[1]["size"] == 24
