@@ -298,3 +298,7 @@ def test_sigterm_leaves_nothing_half_written(tmp_path: Path) -> None:
     demo.terminate()
     assert demo.wait(30) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_data_set_names_those_that_are_known() -> None:
+    assert_refused(mien("data", "check", "fer2014", "."), BAD_INPUT, "fer2013", "ck-plus", "fer2014")

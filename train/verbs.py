@@ -9,15 +9,18 @@ import json
 from pathlib import Path
 
 from runtime.command_line import AddVerb, print_json, say
-from runtime.errors import DONE
+from runtime.errors import DONE, BadInput
 
 
 def verb_data_check(args: argparse.Namespace) -> int:
     """Print what a data set holds: splits, classes, copies across splits, damaged files."""
-    from train.datasets.fer2013 import PUBLISHED, load_fer2013
+    from train.datasets import DATASETS
     from train.datasets.summary import as_text, summarize
 
-    summary = summarize(load_fer2013(args.path), PUBLISHED)
+    chosen = DATASETS.get(args.name)
+    if chosen is None:
+        raise BadInput(f"expected a data set of {', '.join(DATASETS)}, found {args.name!r}")
+    summary = summarize(chosen.load(args.path), chosen.published)
     print_json(summary) if args.json else say(as_text(summary))
     return DONE
 
@@ -69,8 +72,8 @@ def verb_evaluate(args: argparse.Namespace) -> int:
 def add_verbs(verb: AddVerb) -> None:
     """Declare this room's verbs and their flags."""
     p = verb("check", verb_data_check, "data")
-    p.add_argument("name", choices=["fer2013"])
-    p.add_argument("path", type=Path, help="Kaggle's image folder, or fer2013.csv")
+    p.add_argument("name", help="fer2013, ck-plus, raf-db, sfew or rafd")
+    p.add_argument("path", type=Path, help="its folder; FER2013 also as fer2013.csv")
 
     p = verb("train", verb_train)
     p.add_argument("--recipe", required=True, help="a shipped recipe's name, or a YAML file")

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from train.datasets.labelled_faces import LabelledFaces, find_duplicates
+from train.datasets.published import Published, differences
 
 
-def summarize(faces: LabelledFaces, published: dict[str, int]) -> dict[str, Any]:
+def summarize(faces: LabelledFaces, published: Published) -> dict[str, Any]:
     """Return counts, copies, unreadable files, pixel statistics, and what differs from the published split sizes."""
     copies = find_duplicates(faces)
     training = faces.images[faces.splits == "Training"] / 255 if "Training" in faces.splits else faces.images / 255
     counts = faces.counts()
-    differs = [f"{split}: {sum(counts.get(split, {}).values())} images, {size} published"
-               for split, size in published.items() if sum(counts.get(split, {}).values()) != size]
     return {
         "images": len(faces), "sha256": faces.sha256(), "splits": counts,
         "extra_copies_inside": copies.extra_inside,
         "copies_across": {f"{a} → {b}": {"images": n, "with_another_label": other}
                           for (a, b), (n, other) in copies.across.items()},
-        "blank": copies.blank, "unreadable": list(faces.unreadable), "differs_from_published": differs,
+        "blank": copies.blank, "unreadable": list(faces.unreadable),
+        "differs_from_published": list(differences(faces, published)),
         "mean": round(float(training.mean()), 4), "std": round(float(training.std()), 4),
     }
 
@@ -39,6 +39,6 @@ def as_text(summary: dict[str, Any]) -> str:
     lines.append(f"{summary['blank']} blank images (one grey value)")
     lines.append(f"{len(summary['unreadable'])} unreadable or damaged")
     lines += [f"  {name}" for name in summary["unreadable"]]
-    lines += [f"differs from the published size: {text}" for text in summary["differs_from_published"]]
+    lines += [f"differs from the published set: {text}" for text in summary["differs_from_published"]]
     lines.append(f"mean {summary['mean']}  std {summary['std']}  sha256 {summary['sha256'][:16]}…")
     return "\n".join(lines)

@@ -99,7 +99,9 @@ def test_copies_of_another_set_are_dropped(faces: LabelledFaces) -> None:
 
 def test_the_summary_tells_what_differs_from_the_published_set(faces: LabelledFaces) -> None:
     summary = summarize(faces, {"Training": 3, "PublicTest": 3, "Extra": 1})
-    assert summary["differs_from_published"] == ["PublicTest: 2 images, 3 published", "Extra: 0 images, 1 published"]
+    assert summary["differs_from_published"] == [
+        "PublicTest: 3 images published, 2 found", "Extra: 1 images published, 0 found",
+        "PrivateTest: no such split published, 1 images found", "1 unreadable, the first bad.png"]
 
 
 def test_the_summary_is_json_and_names_what_is_unreadable(faces: LabelledFaces) -> None:
@@ -116,5 +118,6 @@ def test_mean_and_deviation_are_the_training_faces(faces: LabelledFaces) -> None
 def test_the_text_says_what_the_summary_holds(faces: LabelledFaces) -> None:
     text = as_text(summarize(with_copy(faces, 0, 3), {"Training": 4}))
     for words in ("Training", "happy", "1 exact copies across Training → PublicTest, 1 under another label",
-                  "1 unreadable or damaged", "bad.png", "differs from the published size: Training: 3 images"):
+                  "1 unreadable or damaged", "bad.png",
+                  "differs from the published set: Training: 4 images published, 3 found"):
         assert words in text
