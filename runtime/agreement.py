@@ -1,10 +1,16 @@
-"""Paired comparison of two networks' answers to the same images, in plain numpy. Knows no engine and no file."""
+"""How good answers are and how two networks' answers to the same images differ, in plain numpy.
+
+Knows no engine and no file.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+
+BINS = 15  # of confidence (Guo et al. 2017, section 5)
 
 
 def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
@@ -19,6 +25,53 @@ def kl_divergence(reference: np.ndarray, other: np.ndarray) -> np.ndarray:
     p = softmax(reference)
     log_p, log_q = np.log(np.maximum(p, 1e-300)), np.log(np.maximum(softmax(other), 1e-300))
     return np.asarray(np.maximum((p * (log_p - log_q)).sum(axis=-1), 0.0))
+
+
+def negative_log_likelihood(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Return the mean of -log of what (N, classes) probabilities gave the true labels (N,), nats."""
+    return float(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-300)).mean())
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Images in equal bins of confidence, from unsure to sure; each (bins,), the shares NaN where a bin is empty."""
+
+    images: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: the bins' |accuracy - confidence|, weighted by their images."""
+        held = self.images > 0
+        gaps = np.abs(self.accuracy - self.confidence)[held]
+        return float((self.images[held] * gaps).sum() / max(1, self.images.sum()))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> Reliability:
+    """Compare how sure (N, classes) probabilities are with how often they are right; bins hold ((b-1)/bins, b/bins].
+
+    Guo et al., "On calibration of modern neural networks", ICML 2017, https://arxiv.org/abs/1706.04599, equation 3.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    place = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    images = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(images, np.bincount(place, confidence, bins) / images,
+                           np.bincount(place, right, bins) / images)
+
+
+def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+    """Return the interval of a share (0–1) of `count` independent images; z is 95 %'s, two-sided.
+
+    Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953: it stays inside 0–1, also at no hit or all.
+    """
+    if not count:
+        return 0.0, 1.0
+    share, spread = hits / count, z * z / count
+    centre = (share + spread / 2) / (1 + spread)
+    half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 @dataclass(frozen=True)

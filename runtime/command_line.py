@@ -12,7 +12,7 @@ from runtime.errors import Unavailable
 
 # Which extra brings a package; what is not here is part of the lean runtime
 EXTRAS = {"torch": "train", "safetensors": "train", "onnx": "export", "onnxsim": "export", "onnxscript": "export",
-          "matplotlib": "report"}
+          "matplotlib": "report", "PIL": "report"}
 
 Verb = Callable[[argparse.Namespace], int]
 

@@ -26,6 +26,7 @@ class FaceInput:
     colour: Literal["grey", "rgb"] = "grey"
     margin: float = 0.0  # share of the box's longer side added to the square's side; may be negative
     equalize: bool = False  # histogram equalization of the grey face
+    resize: int | None = None  # side a face is sized to before its centre is taken; None sizes it to the input
 
     def __post_init__(self) -> None:
         if not (1 <= self.height <= MAX_SIDE and 1 <= self.width <= MAX_SIDE):
@@ -34,6 +35,9 @@ class FaceInput:
             raise ValueError(f"expected a crop margin of -0.5–2, found {self.margin}")
         if self.equalize and self.colour != "grey":
             raise ValueError("expected equalize only with colour: grey")
+        if self.resize is not None and not max(self.height, self.width) <= self.resize <= MAX_SIDE:
+            raise ValueError(f"expected to resize to at least the input's side, found {self.resize} for "
+                             f"{self.height}×{self.width}")
 
     @property
     def channels(self) -> int:
@@ -50,18 +54,23 @@ def prepare_face(face: np.ndarray, how: FaceInput) -> np.ndarray:
             face = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
     else:
         face = cv2.cvtColor(face, cv2.COLOR_GRAY2RGB if face.ndim == 2 else cv2.COLOR_BGR2RGB)
-    if face.shape[:2] != (how.height, how.width):
+    height, width = (how.height, how.width) if how.resize is None else (how.resize, how.resize)
+    if face.shape[:2] != (height, width):
         # averaging when it shrinks (no aliasing), bilinear when it grows
-        shrinks = face.shape[0] > how.height or face.shape[1] > how.width
-        face = cv2.resize(face, (how.width, how.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        shrinks = face.shape[0] > height or face.shape[1] > width
+        face = cv2.resize(face, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if how.equalize:
         face = cv2.equalizeHist(face)
+    if (height, width) != (how.height, how.width):
+        top, left = (height - how.height) // 2, (width - how.width) // 2
+        face = np.ascontiguousarray(face[top : top + how.height, left : left + how.width])
     return face[None] if face.ndim == 2 else np.ascontiguousarray(face.transpose(2, 0, 1))
 
 
 def prepare_faces(faces: np.ndarray, how: FaceInput) -> np.ndarray:
     """Prepare whole face images, (N, H, W) grey or (N, H, W, 3) BGR uint8, as (N, C, height, width) uint8."""
-    if how.colour == "grey" and not how.equalize and faces.shape[1:] == (how.height, how.width):
+    as_they_are = how.colour == "grey" and not how.equalize and how.resize in (None, how.height)
+    if as_they_are and faces.shape[1:] == (how.height, how.width):
         return faces[:, None]  # as they are, without a copy
     return np.stack([prepare_face(face, how) for face in faces])
 

@@ -24,8 +24,9 @@ MAY_ENTER = {
     "train": {"train", "runtime"},
     "export": {"export", "train", "calibration", "runtime"},
 }
-# A vendor's library has one file that may import it
+# A vendor's library has one file that may import it, and so has what is only compared with
 ONLY_IN = {
+    "PIL": "train/speed.py",
     "onnxruntime": "runtime/engines/onnxruntime_engine.py",
     "tensorrt": "runtime/engines/tensorrt_api.py",
     "tensorrt_rtx": "runtime/engines/tensorrt_api.py",

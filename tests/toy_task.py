@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.distributed import Group
 from train.fit import Fitted, fit
 from train.recipe import Recipe
 
@@ -30,6 +31,7 @@ class ToyTask:
     """96 pictures (3, 8, 8), 12 batches of 8 an epoch; `before_batch(epoch, batch)` may interfere."""
 
     steps_per_epoch = 12
+    chooses = True
 
     def __init__(self) -> None:
         source = torch.Generator().manual_seed(0)
@@ -39,15 +41,15 @@ class ToyTask:
     def before_batch(self, epoch: int, batch: int) -> None:
         """Do nothing."""
 
-    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(96, generator=generator)
+    def batches(self, epoch: int, generator: torch.Generator, group: Group) -> Iterator[tuple[Tensor, Tensor]]:
+        order, rows = torch.randperm(96, generator=generator), group.share_of(8)
         for batch in range(self.steps_per_epoch):
             self.before_batch(epoch, batch)
             chosen = order[batch * 8 : batch * 8 + 8]
             noise = torch.randn(8, 3, 8, 8, generator=generator)
-            yield self.pictures[chosen] + 0.1 * noise, self.labels[chosen]
+            yield (self.pictures[chosen] + 0.1 * noise)[rows], self.labels[chosen[rows]]
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets)
 
     def correct(self, outputs: Tensor, targets: Tensor) -> float:

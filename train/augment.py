@@ -1,13 +1,15 @@
 """Random geometry, light and occlusion for a whole batch of faces at once, as tensor operations.
 
-One sampling grid a batch does flip, rotation, scale, shift and the change of size in a single bilinear pass. Knows
-nothing of labels. All randomness comes from the generator given, so an epoch can be replayed.
+One sampling grid a batch does flip, rotation, scale, shift, crop and the change of size in a single bilinear pass;
+mirrors and crops alone only pick pixels.
+Knows nothing of labels. All randomness comes from the generator given, so an epoch can be replayed; it is drawn for
+the whole batch before any pixel is touched, so processes that share a batch draw the same.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +21,7 @@ class Augmentation:
     """How far each random change may go; zeros switch a change off."""
 
     flip: float = 0.5  # probability of a mirrored face
+    vertical_flip: float = 0.0  # probability of a face upside down
     rotation: float = 12.0  # degrees either way
     scale: float = 0.12  # share larger or smaller
     shift: float = 0.08  # share of the side, each axis
@@ -28,51 +31,127 @@ class Augmentation:
     cutout_size: float = 0.33  # the hole's largest side, as a share of the face's
 
     def __post_init__(self) -> None:
-        if not (0 <= self.flip <= 1 and 0 <= self.cutout <= 1):
-            raise ValueError(f"expected probabilities of 0–1, found flip {self.flip}, cutout {self.cutout}")
+        if not (0 <= self.flip <= 1 and 0 <= self.vertical_flip <= 1 and 0 <= self.cutout <= 1):
+            raise ValueError(f"expected probabilities of 0–1, found flip {self.flip}, vertical_flip "
+                             f"{self.vertical_flip}, cutout {self.cutout}")
         if not (0 <= self.scale < 1 and 0 <= self.shift < 1 and 0 <= self.cutout_size <= 1):
             raise ValueError(f"expected shares of 0–1, found scale {self.scale}, shift {self.shift}")
 
 
-def augment(faces: Tensor, size: int, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Change a batch of faces at random.
+@dataclass(frozen=True)
+class Changes:
+    """What happens to each of N faces. Every field is (N,) float32."""
 
-    faces: (N, 1, H, W) uint8. Returns (N, 1, size, size) float32 of 0–255; what the grid takes from outside the face
-    repeats its border.
+    mirror: Tensor  # 1 or -1
+    upside: Tensor  # 1 or -1
+    angle: Tensor  # radians
+    zoom: Tensor  # above 1 shows more than the face
+    right: Tensor  # of the sampling grid, where the face is 2 wide
+    down: Tensor
+    place_x: Tensor  # of a crop: 0–1 of the room it has
+    place_y: Tensor
+    gain: Tensor
+    offset: Tensor  # grey levels
+    hole: Tensor  # side as a share of the face's, 0 without one
+    hole_x: Tensor  # 0–1
+    hole_y: Tensor
+
+    def __getitem__(self, rows: slice) -> Changes:
+        return Changes(**{f.name: getattr(self, f.name)[rows] for f in fields(self)})
+
+    def to(self, device: torch.device) -> Changes:
+        """Move every tensor to a device."""
+        return Changes(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+
+def draw(count: int, how: Augmentation, generator: torch.Generator) -> Changes:
+    """Draw the changes of `count` faces."""
+
+    def uniform() -> Tensor:
+        return torch.rand(count, generator=generator)
+
+    def either_way(limit: float) -> Tensor:
+        return (uniform() * 2 - 1) * limit
+
+    def sign(probability: float) -> Tensor:
+        return torch.where(uniform() < probability, -1.0, 1.0)
+
+    angle, zoom, mirror = either_way(math.radians(how.rotation)), 1 + either_way(how.scale), sign(how.flip)
+    right, down = either_way(2 * how.shift), either_way(2 * how.shift)
+    gain, offset = 1 + either_way(how.contrast), either_way(how.brightness)
+    side = uniform() * how.cutout_size
+    hole = torch.where(uniform() < how.cutout, side, torch.zeros(count))
+    return Changes(mirror, sign(how.vertical_flip), angle, zoom, right, down, uniform(), uniform(), gain, offset,
+                   hole, uniform(), uniform())
+
+
+def change(faces: Tensor, size: int, by: Changes, crop: int | None = None) -> Tensor:
+    """Change a batch of faces (N, C, H, W) uint8; returns (N, C, size, size) float32 of 0–255.
+
+    crop: side of a square drawn from the face, in its pixels, which then fills the result; without rotation, scale and
+    shift it is made of the face's own pixels. What the grid takes from outside the face repeats its border.
     """
-    n = len(faces)
-
-    def uniform(limit: float) -> Tensor:
-        return (torch.rand(n, generator=generator) * 2 - 1) * limit
-
-    angle = uniform(math.radians(how.rotation))
-    zoom = 1 + uniform(how.scale)
-    mirror = torch.where(torch.rand(n, generator=generator) < how.flip, -1.0, 1.0)
-    cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    # affine_grid's coordinates run from -1 to 1, so a shift by a share of the side is twice as much
-    shift_x, shift_y = uniform(2 * how.shift), uniform(2 * how.shift)
-    theta = torch.stack(
-        [torch.stack([cos * mirror, -sin, shift_x], 1), torch.stack([sin * mirror, cos, shift_y], 1)], 1
-    )
-    grid = F.affine_grid(theta, [n, 1, size, size], align_corners=False)
-    faces = F.grid_sample(faces.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-    mean = faces.mean(dim=(2, 3), keepdim=True)
-    gain = (1 + uniform(how.contrast)).view(n, 1, 1, 1)
-    faces = ((faces - mean) * gain + mean + uniform(how.brightness).view(n, 1, 1, 1)).clamp_(0, 255)
-    if how.cutout:
-        faces = _cut_out(faces, how, generator)
-    return faces
+    n, _, height, width = faces.shape
+    high, wide = (height, width) if crop is None else (crop, crop)
+    # whole pixels from the top and the left
+    top, left = (by.place_y * (height - high + 1)).long(), (by.place_x * (width - wide + 1)).long()
+    moved = by.angle.any() or (by.zoom != 1).any() or by.right.any() or by.down.any()
+    if bool(moved) or (high, wide) != (size, size):
+        faces = _resample(faces, size, by, (top, left, high, wide))
+    else:
+        faces = _pick(faces, by, top, left, size).float()
+    if bool((by.gain != 1).any() or by.offset.any()):
+        mean = faces.mean(dim=(1, 2, 3), keepdim=True)
+        faces = ((faces - mean) * by.gain.view(n, 1, 1, 1) + (mean + by.offset.view(n, 1, 1, 1))).clamp_(0, 255)
+    return _cut_out(faces, by) if bool(by.hole.any()) else faces
 
 
-def _cut_out(faces: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
+def _pick(faces: Tensor, by: Changes, top: Tensor, left: Tensor, size: int) -> Tensor:
+    """Crop and mirror alone: no pixel is computed, only picked; rows first, then the columns a crop may start at."""
+    n, channels, height, width = faces.shape
+    step = torch.arange(size, device=faces.device)
+    down = torch.where(by.upside[:, None] < 0, size - 1 - step, step) + top[:, None]
+    first = torch.arange(n * channels, device=faces.device).view(n, channels, 1) * height
+    rows = faces.reshape(-1, width).index_select(0, (first + down[:, None]).flatten())
+    rows = rows.view(n, channels, size, width)
+    if size < width:
+        members = [(left == start).nonzero()[:, 0] for start in range(width - size + 1)]
+        pieces = [rows.index_select(0, here)[..., start : start + size] for start, here in enumerate(members)]
+        rows = torch.cat(pieces).index_select(0, torch.cat(members).argsort())
+    return torch.where(by.mirror.view(n, 1, 1, 1) < 0, rows.flip(3), rows)
+
+
+def _resample(faces: Tensor, size: int, by: Changes, crop: tuple[Tensor, Tensor, int, int]) -> Tensor:
+    """Sample each face once, bilinearly, wherever its changes and its crop (top, left, high, wide) put the result."""
+    n, _, height, width = faces.shape
+    top, left, high, wide = crop
+    # in the grid's coordinates a face reaches from -1 to 1, pixels being its areas: align_corners=False
+    place = (torch.arange(size, device=faces.device) * 2 + 1) / size - 1
+
+    def column(values: Tensor) -> Tensor:
+        return values.view(n, 1, 1)
+
+    cos, sin = by.angle.cos() * by.zoom, by.angle.sin() * by.zoom
+    x, y = place.view(1, 1, size), place.view(1, size, 1)
+    middle_x, middle_y = (2 * left + wide) / width - 1, (2 * top + high) / height - 1
+    grid = torch.empty(n, size, size, 2, device=faces.device)
+    torch.add(column(cos * by.mirror * (wide / width)) * x,
+              column(by.right + middle_x) - column(sin * by.upside * (wide / width)) * y, out=grid[..., 0])
+    torch.add(column(sin * by.mirror * (high / height)) * x,
+              column(by.down + middle_y) + column(cos * by.upside * (high / height)) * y, out=grid[..., 1])
+    return F.grid_sample(faces.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def augment(faces: Tensor, size: int, how: Augmentation, generator: torch.Generator, crop: int | None = None) -> Tensor:
+    """Draw and change in one: (N, C, H, W) uint8 → (N, C, size, size) float32 of 0–255."""
+    return change(faces, size, draw(len(faces), how, generator).to(faces.device), crop)
+
+
+def _cut_out(faces: Tensor, by: Changes) -> Tensor:
     """Fill one square of some faces with the face's mean."""
-    n, _, size, _ = faces.shape
-    side = torch.rand(n, generator=generator) * how.cutout_size * size
-    side = torch.where(torch.rand(n, generator=generator) < how.cutout, side, torch.zeros(n))
-    x, y = torch.rand(n, generator=generator) * size, torch.rand(n, generator=generator) * size
-    pixel = torch.arange(size) + 0.5
-    inside_x = (pixel - x[:, None]).abs() < side[:, None] / 2
-    inside_y = (pixel - y[:, None]).abs() < side[:, None] / 2
+    size = faces.shape[-1]
+    pixel = (torch.arange(size, device=faces.device) + 0.5) / size
+    inside_x = (pixel - by.hole_x[:, None]).abs() < by.hole[:, None] / 2
+    inside_y = (pixel - by.hole_y[:, None]).abs() < by.hole[:, None] / 2
     hole = (inside_y[:, :, None] & inside_x[:, None, :]).unsqueeze(1)
-    return torch.where(hole, faces.mean(dim=(2, 3), keepdim=True), faces)
+    return faces.where(~hole, faces.mean(dim=(2, 3), keepdim=True))

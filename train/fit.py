@@ -1,17 +1,18 @@
-"""Fit a network: one-cycle AdamW, averaged weights, a checkpoint an epoch, exact resume. Knows no task.
+"""Fit a network: steps, averaged weights, a checkpoint an epoch, exact resume. Knows no task.
 
 Every epoch draws all its randomness from (seed, epoch), so a run continued from its last checkpoint takes the same
-steps as one that was never interrupted.
+steps as one that was never interrupted. Started by torchrun, each process takes its share of every batch.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,18 +23,24 @@ from tqdm import tqdm
 from runtime.durable import write_text
 from runtime.errors import BadInput, MienError
 from train.checkpoint import Tensors, load_checkpoint, save_checkpoint
+from train.distributed import Group
+from train.optimizers import make_optimizer
 from train.recipe import Recipe
+from train.schedules import learning_rate
 
 
 class Task(Protocol):
     """What `fit` needs to know of a task."""
 
     steps_per_epoch: int
+    # True: the epoch with the highest held-out score is kept. False where nothing is there to choose on (the held-out
+    # figures are those that will be reported): the last epoch is kept
+    chooses: bool
 
-    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Any]]:
-        """Yield (inputs, targets) for one epoch."""
+    def batches(self, epoch: int, generator: torch.Generator, group: Group) -> Iterator[tuple[Tensor, Any]]:
+        """Yield (inputs, targets) for one epoch: this process's share of every batch, on the CPU."""
 
-    def loss(self, outputs: Tensor, targets: Any) -> Tensor:
+    def loss(self, outputs: Tensor, targets: Any, inputs: Tensor) -> Tensor:
         """Return the scalar training loss."""
 
     def correct(self, outputs: Tensor, targets: Any) -> float:
@@ -52,22 +59,14 @@ class Fitted:
     seconds: float
 
 
-def one_cycle(step: int, steps: int, peak: float, warm_up: float) -> float:
-    """Return the learning rate: half a cosine up over `warm_up`, half a cosine down to a thousandth of the peak."""
-    rising = max(1.0, warm_up * steps)
-    if step < rising:
-        return peak * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * step / rising)))
-    return peak * (0.001 + 0.999 * 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1.0, steps - rising))))
+@dataclass
+class _Progress:
+    """Where a run stands after its last whole epoch."""
 
-
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW without decay on biases and batch norms (one-dimensional parameters)."""
-    parameters = list(network.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+    next_epoch: int = 0
+    best: Fitted = Fitted(-1, {"score": -math.inf}, 0.0)
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class AveragedWeights:
@@ -89,122 +88,171 @@ class AveragedWeights:
                 self.state[name].copy_(value)
 
 
-def fit(network: nn.Module, task: Task, recipe: Recipe, out: Path, facts: dict[str, Any], resume: bool) -> Fitted:
+def fit(network: nn.Module, task: Task, recipe: Recipe, out: Path, facts: dict[str, Any], resume: bool,
+        group: Group | None = None, device: str = "cpu") -> Fitted:
     """Train `network` and leave `out/best`, `out/last` and `out/metrics.jsonl`.
 
-    `facts` (network, labels, data hash …) go into every checkpoint. Raises BadInput when `out` holds another run, or
-    none to resume; MienError when loss or weights are not finite (no checkpoint is written; a loss's batch is saved).
+    `facts` (network, labels, data hash …) go into every checkpoint. group: the processes that share the batches; all
+    of them must see `out`. Raises BadInput when `out` holds another run, or none to resume; MienError when loss or
+    weights are not finite (no checkpoint is written; a loss's batch is saved).
     """
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = make_optimizer(network, recipe)
-    average = AveragedWeights(network, recipe.ema)
-    first, best, spent, history = 0, Fitted(-1, {"score": -math.inf}, 0.0), 0.0, []
+    group = group or Group()
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fitting = Fitting(network, task, recipe, out, facts, group, device)
+    progress = _Progress()
     if (out / "last").exists():
         if not resume:
             raise BadInput(f"expected an empty --out, found a run in {out}; add --resume or choose another")
-        first, best, spent, history = _restore(out / "last", network, optimizer, average, facts)
+        progress = fitting.restore()
     elif resume:
         raise BadInput(f"expected a run to resume in {out}, found none; leave --resume away")
     out.mkdir(parents=True, exist_ok=True)
-    for epoch in range(first, recipe.epochs):
+    fitting.start()
+    for epoch in range(progress.next_epoch, recipe.epochs):
+        if _waited_enough(progress, recipe):
+            break
         began = time.monotonic()
-        line = _train_epoch(network, task, recipe, optimizer, average, epoch, out)
-        averaged = _scored(network, average.state, task)
-        spent += time.monotonic() - began
-        line |= {"epoch": epoch + 1, "size": recipe.size_at(epoch), "seconds": round(time.monotonic() - began, 1)}
-        history.append(line | {"held_out": averaged})
-        if averaged["score"] > best.figures["score"]:
-            best = Fitted(epoch, averaged, spent)
-            save_checkpoint(out / "best", average.state, facts | {"epoch": epoch, "figures": averaged})
-        _save_last(out / "last", network, optimizer, average, facts, epoch, best, spent, history)
-        write_text(out / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
-        shown = "  ".join(f"{k} {v:.4f}" for k, v in averaged.items() if k != "score")
-        tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  loss {line['loss']:.4f}  accuracy {line['accuracy']:.4f}  "
-                   f"{line['images_per_second']:.0f} images/s  held out: {shown}", file=sys.stderr)
-    return Fitted(best.best_epoch, best.figures, spent)
+        line = fitting.train_epoch(epoch)
+        held_out = fitting.scored() if group.first else {}
+        taken = time.monotonic() - began
+        progress.seconds += taken
+        line |= {"epoch": epoch + 1, "size": recipe.size_at(epoch), "seconds": round(taken, 1)}
+        progress.history.append(line | {"held_out": held_out})
+        progress.next_epoch = epoch + 1
+        improved = group.agree(bool(held_out) and (not task.chooses or held_out["score"]
+                                                   > progress.best.figures["score"]))
+        if improved:
+            progress.best = Fitted(epoch, held_out, progress.seconds)
+        if group.first:
+            fitting.save(progress, improved)
+            shown = "  ".join(f"{k} {v:.4f}" for k, v in held_out.items() if k != "score")
+            tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  loss {line['loss']:.4f}  accuracy {line['accuracy']:.4f}  "
+                       f"{line['images_per_second']:.0f} images/s  held out: {shown}", file=sys.stderr)
+    return Fitted(progress.best.best_epoch, progress.best.figures, progress.seconds)
 
 
-def _train_epoch(network: nn.Module, task: Task, recipe: Recipe, optimizer: torch.optim.Optimizer,
-                 average: AveragedWeights, epoch: int, out: Path) -> dict[str, Any]:
-    """Take one epoch's steps; return its mean loss, accuracy and speed."""
-    seed = recipe.seed * 1_000_003 + epoch
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)  # dropout draws from the global generator
-    network.train()
-    total = task.steps_per_epoch * recipe.epochs
-    step, seen, loss_sum, correct, began = epoch * task.steps_per_epoch, 0, 0.0, 0.0, time.monotonic()
-    bar = tqdm(task.batches(epoch, generator), total=task.steps_per_epoch, desc=f"epoch {epoch + 1}", leave=False,
-               disable=None, unit="batch")
-    for inputs, targets in bar:
-        for group in optimizer.param_groups:
-            group["lr"] = one_cycle(step, total, recipe.learning_rate, recipe.warm_up)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-            outputs = network(inputs.contiguous(memory_format=torch.channels_last))
-        loss = task.loss(outputs.float(), targets)
-        value = loss.item()
+def _waited_enough(progress: _Progress, recipe: Recipe) -> bool:
+    """Say whether `patience` epochs went by without a better score; counted in epochs, so all processes agree."""
+    return bool(recipe.patience) and progress.next_epoch - 1 - progress.best.best_epoch >= recipe.patience
+
+
+class Fitting:
+    """The state that one run carries from step to step: network, optimizer, average, loss scale."""
+
+    def __init__(self, network: nn.Module, task: Task, recipe: Recipe, out: Path, facts: dict[str, Any], group: Group,
+                 device: str):
+        self.network, self.task, self.recipe, self.out, self.facts = network, task, recipe, out, facts
+        self.group, self.device = group, torch.device(device)
+        self.optimizer = make_optimizer(network, recipe)
+        self.average = AveragedWeights(network, recipe.ema)
+        # half's gradients underflow without a scale (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
+        self.wrapped = network
+
+    def start(self) -> None:
+        """Tie the processes together, once the weights are those to start from."""
+        self.wrapped = self.group.wrap(self.network)
+
+    def train_epoch(self, epoch: int) -> dict[str, Any]:
+        """Take one epoch's steps; return its mean loss, accuracy and speed."""
+        recipe, task = self.recipe, self.task
+        seed = recipe.seed * 1_000_003 + epoch
+        generator = torch.Generator().manual_seed(seed)
+        torch.manual_seed(seed + 7_919 * self.group.rank)  # dropout draws from the global generator
+        self.network.train()
+        total, step = task.steps_per_epoch * recipe.epochs, epoch * task.steps_per_epoch
+        seen, loss_sum, correct, began = 0, 0.0, 0.0, time.monotonic()
+        bar = tqdm(task.batches(epoch, generator, self.group), total=task.steps_per_epoch, desc=f"epoch {epoch + 1}",
+                   leave=False, disable=None if self.group.first else True, unit="batch")
+        for inputs, targets in bar:
+            for options in self.optimizer.param_groups:
+                options["lr"] = learning_rate(step, total, recipe)
+            value, right = self._step(inputs, targets, epoch, step)
+            step, count = step + 1, len(inputs) * self.group.size
+            seen, loss_sum, correct = seen + count, loss_sum + value * count, correct + right * count
+            bar.set_postfix_str(f"loss {loss_sum / seen:.3f} accuracy {correct / seen:.3f} "
+                                f"{seen / (time.monotonic() - began):.0f} images/s")
+        if not all(bool(t.isfinite().all()) for t in self.network.state_dict().values()):  # the last step's gradient
+            raise MienError(f"expected finite weights after epoch {epoch + 1}, found NaN or infinity; the last good "
+                            f"epoch lies in {self.out}/last; lower learning_rate")
+        return {"loss": loss_sum / seen, "accuracy": correct / seen, "learning_rate": learning_rate(step - 1, total,
+                recipe), "images_per_second": round(seen / (time.monotonic() - began), 1)}
+
+    def _step(self, inputs: Tensor, targets: Any, epoch: int, step: int) -> tuple[float, float]:
+        """Take one step; return the loss and the share that was right, over all processes."""
+        inputs = inputs.to(self.device).contiguous(memory_format=torch.channels_last)
+        with autocast(self.device.type, self.recipe.precision):
+            outputs = self.wrapped(inputs)
+        loss = self.task.loss(outputs.float(), targets, inputs)
+        value = float(self.group.mean(loss.detach()))
         if not math.isfinite(value):
-            save_checkpoint(out / "bad-batch", {"inputs": inputs}, {"epoch": epoch, "step": step})
-            raise MienError(f"expected a finite loss, found {value} at step {step}; the batch lies in {out}/bad-batch, "
-                            f"the last good epoch in {out}/last; lower learning_rate")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        average.update(network)
-        step, seen = step + 1, seen + len(inputs)
-        loss_sum, correct = loss_sum + value * len(inputs), correct + task.correct(outputs, targets) * len(inputs)
-        bar.set_postfix_str(f"loss {loss_sum / seen:.3f} accuracy {correct / seen:.3f} "
-                            f"{seen / (time.monotonic() - began):.0f} images/s")
-    if not all(bool(t.isfinite().all()) for t in network.state_dict().values()):  # the last step's gradient
-        raise MienError(f"expected finite weights after epoch {epoch + 1}, found NaN or infinity; the last good epoch "
-                        f"lies in {out}/last; lower learning_rate")
-    return {"loss": loss_sum / seen, "accuracy": correct / seen,
-            "images_per_second": round(seen / (time.monotonic() - began), 1)}
+            if self.group.first:
+                save_checkpoint(self.out / "bad-batch", {"inputs": inputs}, {"epoch": epoch, "step": step})
+            raise MienError(f"expected a finite loss, found {value} at step {step}; the batch lies in {self.out}/"
+                            f"bad-batch, the last good epoch in {self.out}/last; lower learning_rate")
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.average.update(self.network)
+        return value, self.task.correct(outputs, targets)
+
+    def scored(self) -> dict[str, float]:
+        """Score the averaged weights in the network's place, then put its own back."""
+        own = {name: t.clone() for name, t in self.network.state_dict().items()}
+        self.network.load_state_dict(self.average.state)
+        self.network.eval()
+        try:
+            return self.task.score(self.network)
+        finally:
+            self.network.load_state_dict(own)
+
+    def save(self, progress: _Progress, improved: bool) -> None:
+        """Write `best` if this epoch is, then `last`: everything a resumed run needs."""
+        if improved:
+            best = {"epoch": progress.best.best_epoch, "figures": progress.best.figures}
+            save_checkpoint(self.out / "best", self.average.state, self.facts | best)
+        tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        tensors |= {f"average/{k}": v for k, v in self.average.state.items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in moments.items() if v is not None}
+        said = {"epoch": progress.next_epoch - 1, "average_steps": self.average.steps,
+                "best_epoch": progress.best.best_epoch, "best_figures": progress.best.figures,
+                "seconds": progress.seconds, "history": progress.history, "loss_scale": self.scaler.state_dict()}
+        save_checkpoint(self.out / "last", tensors, self.facts | {"progress": said})
+        write_text(self.out / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in progress.history))
+
+    def restore(self) -> _Progress:
+        """Load what `save` wrote; refuse another run's."""
+        tensors, saved = load_checkpoint(self.out / "last")
+        for key, value in self.facts.items():
+            if saved.get(key) != json.loads(json.dumps(value)):
+                raise BadInput(f"expected the same {key} as the run in {self.out}, found another; start a new --out")
+        parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimizer": {}}
+        for name, tensor in tensors.items():
+            part, key = name.split("/", 1)
+            parts[part][key] = tensor
+        self.network.load_state_dict(parts["network"])
+        self.average.state = {k: v.to(self.device, copy=True) for k, v in parts["average"].items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in parts["optimizer"].items():
+            index, key = name.split("/")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        for parameter, state in self.optimizer.state.items():
+            # fused optimizers walk raw memory: moments must lie as their weights
+            state |= {k: torch.empty_like(parameter).copy_(v) for k, v in state.items() if v.shape == parameter.shape}
+        said = saved["progress"]
+        self.average.steps = said["average_steps"]
+        if said["loss_scale"]:
+            self.scaler.load_state_dict(said["loss_scale"])
+        best = Fitted(said["best_epoch"], said["best_figures"], said["seconds"])
+        return _Progress(said["epoch"] + 1, best, said["seconds"], said["history"])
 
 
-def _scored(network: nn.Module, state: Tensors, task: Task) -> dict[str, float]:
-    """Score other weights in the network's place, then put its own back."""
-    own = {name: t.clone() for name, t in network.state_dict().items()}
-    network.load_state_dict(state)
-    network.eval()
-    try:
-        return task.score(network)
-    finally:
-        network.load_state_dict(own)
-
-
-def _save_last(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights,
-               facts: dict[str, Any], epoch: int, best: Fitted, spent: float, history: list[dict[str, Any]]) -> None:
-    """Write everything a resumed run needs: network, average and optimizer moments."""
-    tensors = {f"network/{k}": v for k, v in network.state_dict().items()}
-    tensors |= {f"average/{k}": v for k, v in average.state.items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in moments.items()}
-    progress = {"epoch": epoch, "average_steps": average.steps, "best_epoch": best.best_epoch,
-                "best_figures": best.figures, "seconds": spent, "history": history}
-    save_checkpoint(path, tensors, facts | {"progress": progress})
-
-
-def _restore(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, average: AveragedWeights,
-             facts: dict[str, Any]) -> tuple[int, Fitted, float, list[dict[str, Any]]]:
-    """Load what `_save_last` wrote; refuse another run's. Returns (next epoch, best so far, seconds, history)."""
-    tensors, saved = load_checkpoint(path)
-    for key, value in facts.items():
-        if saved.get(key) != json.loads(json.dumps(value)):
-            raise BadInput(f"expected the same {key} as the run in {path.parent}, found another; start a new --out")
-    parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimizer": {}}
-    for name, tensor in tensors.items():
-        part, key = name.split("/", 1)
-        parts[part][key] = tensor
-    network.load_state_dict(parts["network"])
-    average.state = {k: v.clone() for k, v in parts["average"].items()}
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["optimizer"].items():
-        index, key = name.split("/")
-        moments.setdefault(int(index), {})[key] = tensor
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    for parameter, state in optimizer.state.items():  # fused AdamW walks raw memory: moments must lie as their weights
-        state |= {k: torch.empty_like(parameter).copy_(v) for k, v in state.items() if v.shape == parameter.shape}
-    progress = saved["progress"]
-    average.steps = progress["average_steps"]
-    best = Fitted(progress["best_epoch"], progress["best_figures"], progress["seconds"])
-    return progress["epoch"] + 1, best, progress["seconds"], progress["history"]
+def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[Any]:
+    """Return the context in which a forward pass runs in half precision, or in float32 as it is."""
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16 if precision == "bfloat16" else torch.float16)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import BadInput
-from runtime.preprocess import FaceInput, crop_faces, crop_square, prepare_face
+from runtime.preprocess import FaceInput, crop_faces, crop_square, prepare_face, prepare_faces
 
 GREY = FaceInput(48, 48)
 noise = np.random.default_rng(0)
@@ -129,3 +129,24 @@ def test_a_grey_frame_and_its_bgr_form_give_equal_faces(face_photo: np.ndarray) 
 def test_an_impossible_input_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="expected"):
         FaceInput(**{"height": 48, "width": 48, **values})  # type: ignore[arg-type]
+
+
+# the centre of a larger face, as crops were drawn in training
+
+def test_the_centre_is_taken_of_the_face_at_its_resized_side() -> None:
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    taken = prepare_face(face, FaceInput(44, 44, resize=48))
+    assert np.array_equal(taken[0], face[2:46, 2:46]) and taken.flags["C_CONTIGUOUS"]
+    assert np.array_equal(prepare_faces(face[None], FaceInput(44, 44, resize=48))[0], taken)
+
+
+def test_equalization_sees_the_whole_face_before_its_centre_is_taken() -> None:
+    face = np.random.default_rng(0).integers(0, 100, (48, 48), np.uint8)
+    taken = prepare_face(face, FaceInput(44, 44, resize=48, equalize=True))
+    assert np.array_equal(taken[0], cv2.equalizeHist(face)[2:46, 2:46])
+
+
+@pytest.mark.parametrize("resize", [43, 5000])
+def test_a_face_smaller_than_its_centre_is_refused(resize: int) -> None:
+    with pytest.raises(ValueError, match="resize to at least the input's side"):
+        FaceInput(44, 44, resize=resize)

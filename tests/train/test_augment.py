@@ -7,9 +7,9 @@ import dataclasses
 import pytest
 import torch
 
-from train.augment import Augmentation, augment
+from train.augment import Augmentation, augment, change, draw
 
-NOTHING = Augmentation(flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, cutout=0)
+NOTHING = Augmentation(flip=0, vertical_flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, cutout=0)
 
 
 def only(**changes: float) -> Augmentation:
@@ -107,3 +107,32 @@ def test_a_hole_is_square_and_at_most_as_large_as_asked(faces: torch.Tensor) -> 
 def test_a_share_that_is_none_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected"):
         Augmentation(**wrong)
+
+
+def test_a_certain_vertical_flip_turns_up_and_down(faces: torch.Tensor) -> None:
+    assert torch.allclose(augment(faces, 24, only(vertical_flip=1), generator()), faces.flip(2).float(), atol=0.01)
+
+
+def test_a_crop_is_made_of_the_faces_own_pixels_and_every_place_is_drawn(faces: torch.Tensor) -> None:
+    many = faces[:1].expand(500, 1, 24, 24)
+    changed = augment(many, 20, NOTHING, generator(), crop=20)
+    crops = {(y, x): faces[0, :, y : y + 20, x : x + 20].float() for y in range(5) for x in range(5)}
+    drawn = [[place for place, crop in crops.items() if torch.allclose(crop, face, atol=0.01)] for face in changed]
+    assert all(drawn) and {place for places in drawn for place in places} == set(crops)
+
+
+def test_a_crop_fills_whatever_size_is_asked_for(faces: torch.Tensor) -> None:
+    small = augment(faces, 12, NOTHING, generator(), crop=20)
+    assert small.shape == (8, 1, 12, 12)
+
+
+def test_colours_change_together() -> None:
+    grey = torch.randint(0, 256, (16, 1, 24, 24), dtype=torch.uint8)
+    changed = augment(grey.expand(16, 3, 24, 24), 24, Augmentation(), generator())
+    assert torch.allclose(changed[:, :1].expand(16, 3, 24, 24), changed, atol=0.01)
+
+
+def test_a_share_of_the_changes_is_that_of_the_batch(faces: torch.Tensor) -> None:
+    changes = draw(8, Augmentation(), generator())
+    whole, half = change(faces, 24, changes), change(faces[4:], 24, changes[4:])
+    assert torch.allclose(whole[4:], half, atol=1e-3)

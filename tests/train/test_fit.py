@@ -8,18 +8,17 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import toy_task
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor, nn
 from toy_task import FACTS, RECIPE, ToyTask, toy_network, train_toy
 
 from runtime.errors import BadInput, MienError
 from train.checkpoint import load_checkpoint
-from train.fit import AveragedWeights, Fitted, make_optimizer, one_cycle
+from train.fit import AveragedWeights, Fitted
 
 
 @pytest.fixture(scope="module")
@@ -128,8 +127,8 @@ class PoisonedTask(ToyTask):
     def before_batch(self, epoch: int, batch: int) -> None:
         self.now = (epoch, batch)
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        loss = super().loss(outputs, targets)
+    def loss(self, outputs: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
+        loss = super().loss(outputs, targets, inputs)
         if self.now != (1, self.poisoned):
             return loss
         # the root of zero is zero, its gradient is infinite
@@ -155,27 +154,57 @@ def test_the_batch_of_a_bad_loss_is_saved(tmp_path: Path) -> None:
     assert tensors["inputs"].shape == (8, 3, 8, 8) and (facts["epoch"], facts["step"]) == (1, 17)
 
 
+# choosing, stopping, half precision
+
+class FadingTask(ToyTask):
+    """Its score falls from epoch to epoch, whatever the network does."""
+
+    def __init__(self, chooses: bool):
+        super().__init__()
+        self.chooses, self.scored = chooses, 0
+
+    def score(self, network: nn.Module) -> dict[str, float]:
+        self.scored += 1
+        return {"score": 1.0 / self.scored}
+
+
+@pytest.mark.parametrize(("chooses", "kept"), [(True, 0), (False, 2)])
+def test_without_a_part_to_choose_on_the_last_epoch_is_kept(tmp_path: Path, chooses: bool, kept: int) -> None:
+    assert train_toy(tmp_path / "run", FadingTask(chooses)).best_epoch == kept
+    assert load_checkpoint(tmp_path / "run" / "best")[1]["epoch"] == kept
+
+
+def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
+    patient = dataclasses.replace(RECIPE, epochs=9, patience=2)
+    assert train_toy(tmp_path / "run", FadingTask(chooses=True), recipe=patient).best_epoch == 0
+    assert [entry["epoch"] for entry in metrics_of(tmp_path / "run")] == [1, 2, 3]
+    train_toy(tmp_path / "run", FadingTask(chooses=True), recipe=patient, resume=True)
+    assert len(metrics_of(tmp_path / "run")) == 3  # resumed, it still stops
+
+
+@pytest.mark.parametrize("changes", [
+    {"optimizer": "sgd", "learning_rate": 0.05}, {"optimizer": "adam", "precision": "bfloat16"},
+    {"precision": "float16", "schedule": "constant"}], ids=["sgd", "adam-bfloat16", "adamw-float16"])
+def test_every_optimizer_and_precision_learns_and_resumes_to_the_bit(tmp_path: Path, changes: dict[str, Any]) -> None:
+    recipe = dataclasses.replace(RECIPE, **changes)
+    whole = train_toy(tmp_path / "whole", recipe=recipe)
+    with pytest.raises(KeyboardInterrupt):
+        train_toy(tmp_path / "cut", InterruptedTask(), recipe=recipe)
+    assert train_toy(tmp_path / "cut", recipe=recipe, resume=True).figures == whole.figures
+    wanted, found = (load_checkpoint(tmp_path / run / "last")[0] for run in ("whole", "cut"))
+    assert set(wanted) == set(found) and [k for k in wanted if not torch.equal(wanted[k], found[k])] == []
+    assert whole.figures["score"] > 0.5  # a third is chance
+
+
+class InterruptedTask(ToyTask):
+    """Ctrl-C in the third epoch."""
+
+    def before_batch(self, epoch: int, batch: int) -> None:
+        if (epoch, batch) == (2, 4):
+            raise KeyboardInterrupt
+
+
 # the parts
-
-@settings(deadline=None)
-@given(st.integers(1, 400), st.floats(0, 1))
-def test_the_learning_rate_stays_between_zero_and_its_peak(steps: int, warm_up: float) -> None:
-    rates = [one_cycle(step, steps, 2e-3, warm_up) for step in range(steps)]
-    assert min(rates) > 0 and max(rates) <= 2e-3 * (1 + 1e-9)
-
-
-def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing() -> None:
-    rates = [one_cycle(step, 1000, 1.0, 0.2) for step in range(1000)]
-    assert rates[:201] == sorted(rates[:201]) and rates[200:] == sorted(rates[200:], reverse=True)
-    assert rates[200] == pytest.approx(1.0) and rates[0] == pytest.approx(0.04) and rates[-1] < 0.0011
-
-
-def test_biases_and_batch_norms_do_not_decay() -> None:
-    groups = make_optimizer(toy_network(), RECIPE).param_groups
-    for group in groups:
-        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] == RECIPE.weight_decay}
-    assert sum(len(group["params"]) for group in groups) == len(list(toy_network().parameters()))
-
 
 def test_the_average_follows_its_formula_and_counts_are_copied() -> None:
     network = nn.BatchNorm1d(2)

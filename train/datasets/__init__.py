@@ -17,7 +17,16 @@ from train.datasets.labelled_faces import LabelledFaces
 from train.datasets.labelled_files import Prepare
 from train.datasets.published import Published, differences
 
-__all__ = ["DATASETS", "DataSet", "LabelledFaces", "load_dataset"]
+__all__ = ["DATASETS", "DataSet", "LabelledFaces", "SplitNames", "load_dataset"]
+
+
+@dataclass(frozen=True)
+class SplitNames:
+    """What a data set's own splits are for; `choosing` is None where every image trains or is reported."""
+
+    training: str
+    choosing: str | None  # epochs and temperatures are chosen here
+    reported: str
 
 
 @dataclass(frozen=True)
@@ -27,14 +36,17 @@ class DataSet:
     load: Callable[..., LabelledFaces]
     labels: tuple[str, ...]
     published: Published
+    parts: SplitNames | None  # None: the papers draw folds (protocols.py)
 
 
 DATASETS = {
-    "fer2013": DataSet(fer2013.load_fer2013, fer2013.LABELS, fer2013.PUBLISHED),
-    "ck-plus": DataSet(ck_plus.load_ck_plus, ck_plus.LABELS, ck_plus.PUBLISHED),
-    "raf-db": DataSet(rafdb.load_rafdb, rafdb.LABELS, rafdb.PUBLISHED),
-    "sfew": DataSet(sfew.load_sfew, sfew.LABELS, sfew.PUBLISHED),
-    "rafd": DataSet(rafd.load_rafd, rafd.LABELS, rafd.PUBLISHED),
+    "fer2013": DataSet(fer2013.load_fer2013, fer2013.LABELS, fer2013.PUBLISHED,
+                       SplitNames("Training", "PublicTest", "PrivateTest")),
+    "ck-plus": DataSet(ck_plus.load_ck_plus, ck_plus.LABELS, ck_plus.PUBLISHED, None),
+    "raf-db": DataSet(rafdb.load_rafdb, rafdb.LABELS, rafdb.PUBLISHED, SplitNames("train", None, "test")),
+    "sfew": DataSet(sfew.load_sfew, sfew.LABELS, sfew.PUBLISHED,
+                    SplitNames("Train", None, "Val")),
+    "rafd": DataSet(rafd.load_rafd, rafd.LABELS, rafd.PUBLISHED, None),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from torch import nn
 from runtime.errors import BadInput
 from train.checkpoint import load_checkpoint
 from train.datasets.labelled_faces import LabelledFaces
+from train.distributed import Group
+from train.expression.parts import face_input, parts_of
+from train.expression.start import start_from
 from train.expression.task import ExpressionTask
 from train.fit import Fitted, fit
 from train.networks import build_network
@@ -19,25 +23,52 @@ from train.recipe import Recipe
 FORMAT = 1  # of checkpoint.json
 
 
-def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bool) -> Fitted:
-    """Train on the split `Training`, choose the best epoch on `PublicTest`; `PrivateTest` is never looked at."""
-    training, held_out = faces.split("Training"), faces.split("PublicTest")
-    if len(training) < recipe.batch_size or not len(held_out):
-        raise BadInput(f"expected at least {recipe.batch_size} Training and one PublicTest face, found {len(training)} "
-                       f"and {len(held_out)}; mien data check shows what is there")
+def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bool, start: Path | None = None,
+                     group: Group | None = None, command: str = "") -> Fitted:
+    """Train on one part of the faces and choose the epoch on another, where there is one; what is reported never does.
+
+    start: a checkpoint directory or a `.safetensors` file whose weights the network starts from. group: the processes
+    that share the run. command: what makes this run again, for its checkpoints. A GPU is taken where there is one.
+    Raises BadInput, MienError.
+    """
+    parts = parts_of(recipe, faces)
+    group = group or Group()
     torch.manual_seed(recipe.seed)
-    network = build_network(recipe.network, len(faces.label_names), recipe.dropout, size=recipe.image_sizes[-1][1])
+    network = build_network(recipe.network, len(faces.label_names), recipe.dropout, recipe.channels, recipe.side,
+                            **recipe.network_options)
+    device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
+    opened = [load_network(Path(path)) for path in (recipe.distillation.teachers if recipe.distillation else ())]
+    for _, facts_of_teacher in opened:
+        _require_same_answers(facts_of_teacher, recipe, faces.label_names)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "task": "expression",
         "network": recipe.network,
         "labels": list(faces.label_names),
-        "size": recipe.image_sizes[-1][1],  # the size it is tested and exported at
+        "size": recipe.side,  # the size it is tested and exported at
+        "input": dataclasses.asdict(face_input(recipe)),
         "recipe": recipe.as_dict(),
-        "data": {"name": recipe.data, "sha256": faces.sha256(), "training_images": len(training)},
+        "data": {"name": recipe.data, "sha256": faces.sha256(), "training_images": len(parts.training),
+                 "reported_images": len(parts.reported), "shared_people": parts.shared_people,
+                 "chosen_on": None if parts.choosing is None else len(parts.choosing)},
+        "command": command,
         "torch": torch.__version__,
     }
-    return fit(network, ExpressionTask(training, held_out, recipe), recipe, out, facts, resume)
+    if opened:
+        facts["teachers"] = [facts_of_teacher["sha256"] for _, facts_of_teacher in opened]
+    if start is not None:
+        facts["started_from"] = start_from(network, start)
+    task = ExpressionTask(parts.training, parts.choosing or parts.reported, recipe, parts.choosing is not None,
+                          [teacher.to(device) for teacher, _ in opened])
+    return fit(network, task, recipe, out, facts, resume, group, device)
+
+
+def _require_same_answers(teacher: dict[str, Any], recipe: Recipe, labels: tuple[str, ...]) -> None:
+    """Refuse a teacher that answers with other labels, or that wants its faces otherwise."""
+    wants = teacher.get("input", {}).get("colour", "grey")
+    if tuple(teacher["labels"]) != labels or wants != recipe.colour:
+        raise BadInput(f"expected teachers of {', '.join(labels)} in {recipe.colour}, found one of "
+                       f"{', '.join(teacher['labels'])} in {wants}; choose another teacher")
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -49,7 +80,9 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         facts |= {"epoch": progress["epoch"], "figures": progress["history"][-1].get("held_out", {})}
     if facts.get("format") != FORMAT or facts.get("task") != "expression":
         raise BadInput(f"expected an expression checkpoint of format {FORMAT}, found {path}; give a run's best or last")
-    network = build_network(facts["network"], len(facts["labels"]), size=facts["size"])
+    options = facts.get("recipe", {}).get("network_options", {})
+    channels = 3 if facts.get("input", {}).get("colour") == "rgb" else 1
+    network = build_network(facts["network"], len(facts["labels"]), None, channels, facts["size"], **options)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

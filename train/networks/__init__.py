@@ -84,6 +84,6 @@ def _checked_options(name: str, make: Callable[..., nn.Module], options: dict[st
     known = [p for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY]
     if options and not known:
         raise BadInput(f"expected no options for {name}, found {', '.join(options)}; leave them out")
-    hints = typing.get_type_hints(make.__init__)  # type: ignore[misc]
+    hints = typing.get_type_hints(make.__init__)
     schema = dataclasses.make_dataclass("Options", [(p.name, hints[p.name], p.default) for p in known], frozen=True)
     return dataclasses.asdict(build(schema, options, f"the options of {name}"))

@@ -1,0 +1,114 @@
+"""Runs side by side: folds gathered, each recipe beside its paper's figure, what is not known left open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runtime.errors import BadInput
+from train.expression.paper_figures import PAPER_FIGURES, SOURCES, paper_figure
+from train.expression.results_table import as_bars, as_markdown, gather
+from train.expression.run_history import Epoch, RunHistory
+from train.networks import NETWORKS
+from train.recipe import Recipe
+
+
+def run_of(recipe: Recipe, epochs: int = 2, name: str = "") -> RunHistory:
+    history = tuple(Epoch(n + 1, 1.0, 0.5, 0.6, 48, 90.0) for n in range(epochs))
+    return RunHistory(name or recipe.name, {"epoch": epochs - 1}, recipe, history)
+
+
+def report_of(*, views: str = "mirror", **splits: float) -> dict[str, Any]:
+    """A report of 100 images a split, whose averaged views are a point better and whose own images two points worse."""
+    entries = {name.replace("_", "-"): {"images": 100, "accuracy": accuracy, "averaged": {"accuracy": accuracy + 0.01},
+                                        "without_training_copies": {"images": 90, "accuracy": accuracy - 0.02}}
+               for name, accuracy in splits.items()}
+    return {"network": {"parameters": 1234567}, "data": {"sha256": "0" * 64}, "views": views, "splits": entries}
+
+
+def recipe_of(network: str, data: str = "fer2013", **choices: Any) -> Recipe:
+    return Recipe("mine", network, data=data, epochs=4, **choices)
+
+
+def test_a_run_is_a_row_with_every_figure() -> None:
+    (row,) = gather([(run_of(recipe_of("improved-vgg16")), report_of(PublicTest=0.65, PrivateTest=0.67))])
+    assert (row.chosen_accuracy, row.accuracy, row.averaged, row.without_copies) == pytest.approx(
+        (0.65, 0.67, 0.68, 0.65))
+    assert (row.epochs_trained, row.epochs_planned, row.minutes, row.parameters) == (2, 4, 3.0, 1234567)
+    assert row.paper is not None and row.paper.accuracy == 69.43 and row.spread is None and row.best_fold is None
+    assert row.interval_95[0] < 0.67 < row.interval_95[1]
+
+
+def test_the_table_says_how_many_epochs_there_really_were() -> None:
+    rows = gather([(run_of(recipe_of("improved-vgg16")), report_of(PublicTest=0.65, PrivateTest=0.67))])
+    assert as_markdown(rows).splitlines() == [
+        "### fer2013", "",
+        "| recipe | network | parameters | epochs | minutes | PublicTest | PrivateTest | with views | without copies | "
+        "the paper's |", "|---|---|---|---|---|---|---|---|---|---|",
+        "| mine | improved-vgg16 | 1,234,567 | 2 of 4 | 3 | 65.0 | 67.0 | 68.0 (mirror) | 65.0 | 69.43 (A) |"]
+
+
+def folds(accuracies: list[float], **choices: Any) -> list[tuple[RunHistory, dict[str, Any]]]:
+    return [(run_of(recipe_of("light-vgg16", "ck-plus", fold=n, **choices), name=f"fold-{n}"),
+             report_of(**{f"{choices['protocol'].replace('-', '_')}_{n}": accuracy}))
+            for n, accuracy in enumerate(accuracies)]
+
+
+def test_folds_of_one_recipe_are_one_row_with_mean_spread_and_best() -> None:
+    (row,) = gather(folds([0.9, 0.96, 0.93], protocol="ten-fold"))
+    assert (row.accuracy, row.spread, row.best_fold, row.images) == pytest.approx((0.93, 0.03, 0.96, 300))
+    assert row.paper is not None and (row.paper.accuracy, row.paper.spread) == (98.76, 1.89)
+    text = as_markdown([row])
+    assert "mine, ten-fold (3 of 10)" in text and "93.0 ± 3.00, best fold 96.0" in text and "98.76 ± 1.89 (E)" in text
+
+
+def test_folds_by_person_stand_beside_those_by_frame() -> None:
+    rows = gather(folds([0.9, 0.96], protocol="ten-fold") + folds([0.8, 0.9], protocol="ten-fold-by-subject"))
+    assert [row.accuracy for row in rows] == pytest.approx([0.93, 0.85])
+    assert rows[1].name == "mine, ten-fold-by-subject (2 of 10)" and rows[1].paper == rows[0].paper
+
+
+def test_a_run_whose_reported_split_was_not_measured_is_refused() -> None:
+    with pytest.raises(BadInput, match="figures of mine on PrivateTest, found PublicTest"):
+        gather([(run_of(recipe_of("small-vgg")), report_of(PublicTest=0.65))])
+
+
+def test_a_paper_that_reports_another_split_is_no_tick_beside_ours() -> None:
+    found = gather([(run_of(recipe_of("deep-cnn")), report_of(PublicTest=0.55, PrivateTest=0.56)),
+                    (run_of(recipe_of("vgg16"), name="b"), report_of(PublicTest=0.6, PrivateTest=0.61))])
+    assert [bar.paper for bar in as_bars(found, "fer2013")] == [None, pytest.approx(0.6558)]
+    assert "58.00 (D, PublicTest, its validation set, 10 epochs)" in as_markdown(found)
+
+
+def test_no_paper_has_a_network_of_our_own() -> None:
+    (row,) = gather([(run_of(recipe_of("small-vgg")), report_of(PublicTest=0.65, PrivateTest=0.67))])
+    assert row.paper is None and as_markdown([row]).splitlines()[-1].endswith("| – |")
+
+
+# the papers' figures
+
+@pytest.mark.parametrize(("recipe", "split", "accuracy"), [
+    (recipe_of("improved-vgg16", network_options={"hidden": 256}), "PrivateTest", 68.98),
+    (recipe_of("improved-vgg16"), "PrivateTest", 69.43),  # hidden: 0 is the network's own
+    (recipe_of("improved-vgg19", crop=44), "PublicTest", 70.911),
+    (recipe_of("improved-vgg19", crop=44), "PrivateTest", 73.029),
+    (recipe_of("light-vgg16", "ck-plus", network_options={"position": "after-pool"}), "random-90-10", 97.73),
+    (recipe_of("light-vgg16", "ck-plus", network_options={"attention": "eca"}), "random-90-10", 98.35),
+    (recipe_of("lip-vgg16", "raf-db", colour="rgb"), "test", 84.97),
+    (recipe_of("lip-vgg16", "raf-db", colour="rgb", network_options={"pooling": "max"}), "test", 81.68),
+])
+def test_a_recipe_finds_its_papers_figure(recipe: Recipe, split: str, accuracy: float) -> None:
+    found = paper_figure(recipe, split)
+    assert found is not None and found.accuracy == accuracy
+
+
+def test_imagenets_start_is_another_figure() -> None:
+    found = paper_figure(recipe_of("lip-vgg16", "raf-db", colour="rgb"), "test", started=True)
+    assert found is not None and found.accuracy == 86.31
+
+
+@pytest.mark.parametrize("figure", PAPER_FIGURES, ids=lambda figure: f"{figure.paper}-{figure.accuracy}")
+def test_every_figure_names_a_network_and_options_that_exist(figure: Any) -> None:
+    assert figure.paper in SOURCES and 0 < figure.accuracy < 100
+    NETWORKS[figure.network].make(7, **figure.options)

@@ -1,0 +1,168 @@
+"""Finished runs side by side: a row a recipe, folds gathered, each beside its paper's figure. Measures nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from runtime.agreement import wilson_interval
+from runtime.errors import BadInput
+from train.datasets import DATASETS
+from train.expression.measured_faces import reported_on
+from train.expression.paper_figures import PaperFigure, paper_figure
+from train.expression.pictures.ablation import Bar
+from train.expression.run_history import RunHistory
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe's figures; shares are 0–1, None is not known or not asked for.
+
+    `accuracy` is the single view's on the split or protocol `reported_on`, of folds their mean, with `spread` their
+    standard deviation and `best_fold` the best of them. `interval_95` counts every image tested once.
+    """
+
+    recipe: str
+    network: str
+    parameters: int
+    data: str
+    data_sha256: str
+    runs: tuple[str, ...]
+    epochs_trained: int
+    epochs_planned: int
+    epoch_kept: int
+    minutes: float
+    chosen_on: str | None
+    chosen_accuracy: float | None
+    reported_on: str
+    images: int
+    accuracy: float
+    interval_95: tuple[float, float]
+    views: str
+    averaged: float | None
+    without_copies: float | None
+    spread: float | None
+    best_fold: float | None
+    paper: PaperFigure | None
+
+    @property
+    def name(self) -> str:
+        """The recipe, with its protocol where that is not the data set's own split, and how many folds there are."""
+        parts = DATASETS[self.data].parts
+        if parts and self.reported_on == parts.reported:
+            return self.recipe
+        folds = f" ({len(self.runs)} of 10)" if self.reported_on.startswith("ten-fold") and len(self.runs) < 10 else ""
+        return f"{self.recipe}, {self.reported_on}{folds}"
+
+
+def gather(runs: Sequence[tuple[RunHistory, dict[str, Any]]]) -> tuple[Row, ...]:
+    """Return the rows of runs and their reports, in the order given; the folds of one recipe are one row."""
+    groups: dict[str, list[tuple[RunHistory, dict[str, Any]]]] = {}
+    for run, report in runs:
+        recipe = run.recipe
+        whole = repr(dataclasses.replace(recipe, fold=0)) if recipe.protocol.startswith("ten-fold") else run.name
+        groups.setdefault(whole, []).append((run, report))
+    return tuple(_row(members) for members in groups.values())
+
+
+def _row(members: Sequence[tuple[RunHistory, dict[str, Any]]]) -> Row:
+    """Make one row of one run, or of the folds of one recipe."""
+    first, report = members[0]
+    recipe, parts = first.recipe, DATASETS[first.recipe.data].parts
+    folds = recipe.protocol.startswith("ten-fold")
+    reported = recipe.protocol if folds else reported_on(recipe)
+    choosing = parts.choosing if parts and recipe.protocol == "canonical" else None
+    entries = [_reported(run, found) for run, found in members]
+    accuracies = [entry["accuracy"] for entry in entries]
+    averaged = [entry["averaged"]["accuracy"] for entry in entries if "averaged" in entry]
+    own = [entry["without_training_copies"]["accuracy"] for entry in entries if "without_training_copies" in entry]
+    images = sum(entry["images"] for entry in entries)
+    hits = round(sum(entry["accuracy"] * entry["images"] for entry in entries))
+    chosen = report["splits"].get(choosing)
+    return Row(
+        recipe=recipe.name, network=recipe.network, parameters=report["network"]["parameters"], data=recipe.data,
+        data_sha256=report["data"]["sha256"], runs=tuple(run.name for run, _ in members),
+        epochs_trained=max(len(run.epochs) for run, _ in members), epochs_planned=recipe.epochs,
+        epoch_kept=first.kept.number, minutes=sum(run.seconds for run, _ in members) / 60,
+        chosen_on=choosing if chosen else None, chosen_accuracy=chosen["accuracy"] if chosen else None,
+        reported_on=reported, images=images, accuracy=float(np.mean(accuracies)),
+        interval_95=wilson_interval(hits, images), views=report["views"],
+        averaged=float(np.mean(averaged)) if len(averaged) == len(members) else None,
+        without_copies=float(np.mean(own)) if len(own) == len(members) else None,
+        spread=float(np.std(accuracies, ddof=1)) if folds and len(members) > 1 else None,
+        best_fold=max(accuracies) if folds else None,
+        paper=_paper(first, reported) or (_paper(first, choosing) if choosing else None))
+
+
+def _reported(run: RunHistory, report: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of the split, or of the fold, that the run is reported on. Raises BadInput."""
+    name = reported_on(run.recipe)
+    if name not in report["splits"]:
+        raise BadInput(f"expected figures of {run.name} on {name}, found {', '.join(report['splits'])}; measure it "
+                       "again without --split")
+    entry: dict[str, Any] = report["splits"][name]
+    return entry
+
+
+def _paper(run: RunHistory, split: str) -> PaperFigure | None:
+    # a person-independent protocol is beside the same figure: the papers split frames at random
+    split = "ten-fold" if split == "ten-fold-by-subject" else split
+    return paper_figure(run.recipe, split, started="started_from" in run.facts)
+
+
+def as_markdown(rows: Sequence[Row]) -> str:
+    """Return one table a data set, in the order of the rows; accuracies in percent, "–" is not known."""
+    text = []
+    for data in dict.fromkeys(row.data for row in rows):
+        of_data = [row for row in rows if row.data == data]
+        parts = DATASETS[data].parts
+        choosing = parts.choosing if parts else None
+        heads = ["recipe", "network", "parameters", "epochs", "minutes", *([choosing] if choosing else []),
+                 parts.reported if parts else "accuracy", "with views", "without copies", "the paper's"]
+        text += [f"### {data}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+        for row in of_data:
+            cells = [row.name, row.network, f"{row.parameters:,}", _epochs(row), f"{row.minutes:.0f}",
+                     *([_percent(row.chosen_accuracy)] if choosing else []),
+                     _percent(row.accuracy) + _folds(row),
+                     "–" if row.averaged is None else f"{_percent(row.averaged)} ({row.views})",
+                     _percent(row.without_copies), _paper_cell(row)]
+            text.append(f"| {' | '.join(cells)} |")
+        text.append("")
+    return "\n".join(text)
+
+
+def _epochs(row: Row) -> str:
+    return f"{row.epochs_trained}" + ("" if row.epochs_trained == row.epochs_planned else f" of {row.epochs_planned}")
+
+
+def _folds(row: Row) -> str:
+    if row.best_fold is None:
+        return ""
+    spread = "" if row.spread is None else f" ± {100 * row.spread:.2f}"
+    return f"{spread}, best fold {_percent(row.best_fold)}"
+
+
+def _paper_cell(row: Row) -> str:
+    paper = row.paper
+    if paper is None:
+        return "–"
+    spread = "" if paper.spread is None else f" ± {paper.spread:.2f}"
+    said = [f"{paper.paper}", *([paper.split] if paper.split not in (row.reported_on, "ten-fold") else []),
+            *([paper.views] if paper.views != "single" else []), *([paper.note] if paper.note else [])]
+    return f"{paper.accuracy:.2f}{spread} ({', '.join(said)})"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def as_bars(rows: Sequence[Row], data: str) -> tuple[Bar, ...]:
+    """Return one data set's rows for the chart; a paper's figure of another split is no tick beside ours."""
+    return tuple(
+        Bar(row.name, row.accuracy, row.interval_95,
+            row.paper.accuracy / 100 if row.paper and row.paper.split in (row.reported_on, "ten-fold") else None)
+        for row in rows if row.data == data)
