@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results clean
+.PHONY: demo test lint results results-calibration results-peers zoo clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -27,6 +27,26 @@ results: $(VENV)/.installed-dev
 	$(BIN)/mien check mien-light --precision int8 --form gpu --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/mien-light-int8-gpu-form-PrivateTest.json
 	$(BIN)/mien bench mien-light --record docs/results/bench-mien-light-cpu.json
+
+# What calibrating costs (VGG16, against ONNX Runtime's own) and what each choice of faces costs (mien-light): an hour.
+results-calibration: $(VENV)/.installed-dev
+	$(BIN)/python -m export.calibration_costs --data $(MIEN_DATA)/fer2013 \
+	    --record docs/results/calibration-costs-vgg16-cpu.json
+	$(BIN)/mien calibrate mien-light --images $(MIEN_DATA)/fer2013 \
+	    --compare docs/results/calibration-choices-mien-light.json
+
+# The shipped network through other quantizers. NVIDIA's pins another onnx, so it has an environment of its own, and is
+# skipped without: make results-peers MODELOPT_PYTHON=path/to/bin/python, with nvidia-modelopt[onnx] there.
+results-peers: $(VENV)/.installed-dev
+	$(BIN)/python -m export.compare_quantizers --data $(MIEN_DATA)/fer2013 \
+	    $(if $(MODELOPT_PYTHON),--modelopt-python $(MODELOPT_PYTHON)) \
+	    --record docs/results/quantizers-mien-light-cpu.json
+
+# Every network of the papers down the whole road, then its FP16 graph over all of FER2013: hours, and may be stopped; what
+# the record holds of the same code is not done again.
+zoo: $(VENV)/.installed-dev
+	$(BIN)/python -m export.zoo_record --data $(MIEN_DATA)/fer2013 --record docs/results/zoo.json
+	$(BIN)/python -m pytest -m zoo
 
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,6 @@
 """mien: the command line. Gathers the rooms' verbs and turns what they raise into one line and an exit code.
 
-Knows no verb itself: `runtime/verbs.py`, `train/verbs.py` and `export/verbs.py` declare them and import nothing heavy
-until one runs.
+Knows no verb itself: each room's `verbs.py` declares its own and imports nothing heavy until one runs.
 """
 
 from __future__ import annotations
@@ -11,9 +10,11 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import calibration.verbs
 import export.verbs
 import runtime.verbs
 import train.verbs
@@ -49,7 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print one JSON object on stdout")
         return added
 
-    for room in (train.verbs, export.verbs, runtime.verbs):
+    for room in (train.verbs, calibration.verbs, export.verbs, runtime.verbs):
         room.add_verbs(add_verb)
     return parser
 
@@ -57,6 +58,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns its exit code. An error on purpose is one line, never a traceback."""
     args = make_parser().parse_args(arguments)
+    warnings.showwarning = lambda message, *_: say(f"mien: warning: {message}")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)  # `mien stream` sets its own, which ends it cleanly with 0
     try:

@@ -1,103 +1,75 @@
 """One streaming pass over a graph: what every tensor to be quantized holds, in constant memory.
 
-A tensor's histogram has a fixed number of bins; when a larger value comes, pairs of bins merge and the range doubles,
-so memory does not depend on the number of images. Knows nothing of how a range is then chosen.
+Counting runs beside the next batch, in one thread: ONNX Runtime holds no Python lock while it multiplies. After each
+batch stands a whole state, so that a pass may stop anywhere and go on later. Knows nothing of how a range is chosen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
 
+from calibration.exposed_graph import batches_of, open_with_outputs
 from runtime.errors import BadInput, MienError
+from runtime.histogram import BINS, Histogram
 
-BINS = 4096  # twice the 2,048 of NVIDIA's calibrator (Migacz, GTC 2017), so that a doubling keeps its resolution
+__all__ = ["BATCH", "BINS", "Histogram", "Observed", "observe", "watch"]
 
-
-class Histogram:
-    """Counts of |x| in equal bins over [0, limit), zeros apart; `limit` doubles as needed."""
-
-    def __init__(self, bins: int = BINS):
-        self.counts = np.zeros(bins, dtype=np.int64)
-        self.limit = 0.0  # 0 until a value other than zero was seen
-        self.zeros = 0
-        self.largest = 0.0
-
-    def add(self, values: np.ndarray) -> None:
-        """Count one array of finite floats, any shape."""
-        magnitudes = np.abs(values, dtype=np.float32).ravel()
-        top = float(magnitudes.max(initial=0.0))
-        self.largest = max(self.largest, top)
-        if top == 0.0:
-            self.zeros += magnitudes.size
-            return
-        bins = len(self.counts)
-        if self.limit == 0.0:
-            self.limit = max(top * 1.25, 1e-30)  # room for the next batches; below 1e-30, bins / limit would overflow
-        while top >= self.limit:
-            self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(1), np.zeros(bins // 2, dtype=np.int64)])
-            self.limit *= 2
-        nonzero = magnitudes[magnitudes > 0]
-        self.zeros += magnitudes.size - nonzero.size
-        index = (nonzero * np.float32(bins / self.limit)).astype(np.int32)
-        self.counts += np.bincount(np.minimum(index, bins - 1), minlength=bins)
-
-    def percentile(self, share: float) -> float:
-        """Return the magnitude below which `share` (0–1) of all values lie: a bin's upper edge, at most the largest."""
-        total = int(self.counts.sum()) + self.zeros
-        if not total or self.limit == 0.0:
-            return 0.0
-        below = self.zeros + np.cumsum(self.counts)
-        index = int(np.searchsorted(below, share * total, side="left"))
-        return min(self.largest, (index + 1) * self.limit / len(self.counts))
+BATCH = 16  # two batches of activations live at once: 80 MB of VGG16 at 48×48
 
 
-def observe(model: onnx.ModelProto, tensors: Sequence[str], faces: Iterable[np.ndarray], batch_size: int = 32,
+@dataclass(frozen=True)
+class Observed:
+    """What a pass has seen so far: a histogram a tensor, and of how many images; never changed once made."""
+
+    histograms: dict[str, Histogram]
+    images: int = 0
+
+
+def observe(model: onnx.ModelProto, tensors: Sequence[str], faces: Iterable[np.ndarray], batch_size: int = BATCH,
             ) -> dict[str, Histogram]:
     """Run uint8 faces (C, H, W) through a float32 graph and return a histogram for each named tensor.
 
     Raises BadInput for an empty or wrongly shaped set, MienError naming tensor and image where a value is not finite.
     """
-    session = _open_with_outputs(model, tensors)
-    name = session.get_inputs()[0].name
-    shape = tuple(session.get_inputs()[0].shape[1:])
-    histograms = {tensor: Histogram() for tensor in tensors}
-    seen, batch = 0, []
-    for face in faces:
-        if face.dtype != np.uint8 or face.shape != shape:
-            raise BadInput(f"expected calibration faces of {shape} uint8, found {face.shape} {face.dtype}")
-        batch.append(face)
-        if len(batch) == batch_size:
-            _add_batch(session, name, np.stack(batch), histograms, seen)
-            seen, batch = seen + len(batch), []
-    if batch:
-        _add_batch(session, name, np.stack(batch), histograms, seen)
-    if not seen and not batch:
+    return deque(watch(model, tensors, faces, batch_size), maxlen=1).pop().histograms
+
+
+def watch(model: onnx.ModelProto, tensors: Sequence[str], faces: Iterable[np.ndarray], batch_size: int = BATCH,
+          start: Observed | None = None) -> Iterator[Observed]:
+    """Yield the state after every batch of `observe`; `start` goes on from one, with the faces that come after it."""
+    session = open_with_outputs(model, tensors)
+    name, shape = session.get_inputs()[0].name, tuple(session.get_inputs()[0].shape[1:])
+    state = start or Observed({tensor: Histogram() for tensor in tensors})
+    counting: Future[Observed] | None = None
+    with ThreadPoolExecutor(1) as thread:
+        for batch in batches_of(faces, shape, batch_size):
+            values = session.run(list(tensors), {name: batch})
+            if counting:
+                state = counting.result()
+                yield state
+            counting = thread.submit(_counted, state, tensors, values, len(batch))
+        if counting:
+            state = counting.result()
+            yield state
+    if not state.images:
         raise BadInput("expected at least one calibration face, found none; check --images")
-    return histograms
 
 
-def _open_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnxruntime.InferenceSession:
-    """Open a session that also returns the named tensors."""
-    exposed = onnx.ModelProto()
-    exposed.CopyFrom(model)
-    present = {o.name for o in exposed.graph.output}
-    for tensor in tensors:
-        if tensor not in present:
-            exposed.graph.output.append(onnx.helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None))
-    return onnxruntime.InferenceSession(exposed.SerializeToString(), providers=["CPUExecutionProvider"])
-
-
-def _add_batch(session: onnxruntime.InferenceSession, name: str, batch: np.ndarray, histograms: dict[str, Histogram],
-               seen: int) -> None:
-    tensors = list(histograms)
-    for tensor, values in zip(tensors, session.run(tensors, {name: batch})):
-        finite = np.isfinite(values).reshape(len(batch), -1).all(axis=1)
-        if not finite.all():
-            image = seen + int(np.flatnonzero(~finite)[0])
+def _counted(before: Observed, tensors: Sequence[str], values: Sequence[np.ndarray], images: int) -> Observed:
+    """Return the state with one batch more; `before` stays whole, whatever happens here."""
+    histograms = {tensor: histogram.copy() for tensor, histogram in before.histograms.items()}
+    for tensor, array in zip(tensors, values):
+        try:
+            histograms[tensor].add(array)
+        except ValueError as error:
+            broken = ~np.isfinite(array).reshape(images, -1).all(axis=1)
+            image = before.images + int(np.flatnonzero(broken)[0])
             raise MienError(f"expected finite activations, found NaN or infinity in {tensor} for image {image}; "
-                            "check the weights and that image")
-        histograms[tensor].add(values)
+                            "check the weights and that image") from error
+    return Observed(histograms, before.images + images)

@@ -41,7 +41,7 @@ def parse_model(content: bytes, name: str) -> onnx.ModelProto:
     """Parse ONNX bytes. Raises BadModel, naming the file."""
     try:
         model = onnx.load_model_from_string(content)
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(content)  # as bytes: of the model it would make one more copy
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError and others share no base class
         raise BadModel(f"expected a valid ONNX graph in {name}, found: {str(error).splitlines()[0]}") from error
     for index, node in enumerate(model.graph.node):  # plans and reports speak of nodes by name
@@ -70,14 +70,19 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
 
 
 def multiply_adds(model: onnx.ModelProto) -> int:
-    """Count the multiply-adds of every Conv and Gemm for one image, from the inferred shapes."""
+    """Count the multiply-adds of every Conv and Gemm for one image."""
+    return sum(node_multiply_adds(model).values())
+
+
+def node_multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
+    """Count the multiply-adds of each Conv and Gemm with constant weights for one image, from the inferred shapes."""
     inferred = onnx.shape_inference.infer_shapes(model)
     shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
               for v in [*inferred.graph.value_info, *inferred.graph.output]}
     weights = {w.name: list(w.dims) for w in inferred.graph.initializer}
-    total = 0
+    counts = {}
     for node in inferred.graph.node:
         if node.op_type in ("Conv", "Gemm") and node.input[1] in weights and node.output[0] in shapes:
             positions = int(np.prod(shapes[node.output[0]][2:]))  # of one image: batch and channels left out
-            total += int(np.prod(weights[node.input[1]])) * max(1, positions)
-    return total
+            counts[node.name] = int(np.prod(weights[node.input[1]])) * max(1, positions)
+    return counts

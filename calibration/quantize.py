@@ -8,6 +8,7 @@ Rules: https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/wo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -35,8 +36,8 @@ class Plan:
     kept_float: tuple[str, ...] = field(default=())
 
 
-def plan(model: onnx.ModelProto) -> Plan:
-    """Choose the Conv and Gemm nodes to quantize and the tensors to observe.
+def plan(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> Plan:
+    """Choose the Conv and Gemm nodes to quantize and the tensors to observe; those named in `keep_float` stay float.
 
     A tensor's range is that of the value *before* transparent nodes, so that equal integers get equal scales. Raises
     BadInput for a graph that is quantized already or has nothing to quantize.
@@ -49,14 +50,14 @@ def plan(model: onnx.ModelProto) -> Plan:
     for node in graph.nodes:
         if node.op_type not in _COMPUTE or node.input[1] not in graph.weights:
             continue
-        if node.output[0] in gates:
+        if node.output[0] in gates or node.name in keep_float:
             kept.append(node.name)
             continue
         nodes.append(node.name)
         tensors.append(source_of(graph, node.input[0]))
         if _mean_behind(graph, node.output[0]):
             tensors.append(_mean_behind(graph, node.output[0]))
-    if not nodes:
+    if not nodes and not keep_float:
         raise BadInput("expected Conv or Gemm nodes with constant weights, found none to quantize")
     return Plan(tuple(nodes), tuple(dict.fromkeys(t for t in tensors if t)), tuple(kept))
 

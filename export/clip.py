@@ -58,13 +58,13 @@ def view_at(share: float) -> View:
 def view_matrix(view: View, size: tuple[int, int]) -> np.ndarray:
     """Return the affine map (2, 3) from photograph to frame pixels."""
     scale = size[0] / view.width
-    matrix = cv2.getRotationMatrix2D((view.x, view.y), view.tilt, scale)
+    matrix = np.asarray(cv2.getRotationMatrix2D((view.x, view.y), view.tilt, scale), dtype=np.float64)
     matrix[:, 2] += np.array(size) / 2 - (view.x, view.y)
-    return np.asarray(matrix)
+    return matrix
 
 
 def render_view(photograph: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
     """Return one BGR uint8 frame; what lies outside the photograph mirrors it, as a wall would go on."""
     flags = cv2.INTER_AREA if size[0] < view.width else cv2.INTER_LINEAR
     frame = cv2.warpAffine(photograph, view_matrix(view, size), size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
-    return np.clip(np.rint(frame.astype(np.float32) * view.gain), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(frame.astype(np.float32) * view.gain), 0, 255), dtype=np.uint8)

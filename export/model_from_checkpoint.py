@@ -51,7 +51,7 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
     faces: (N ≥ 512, C, H, W) uint8 to prove it on; None takes generated ones. Raises BadInput, and MienError on a
     departure.
     """
-    how = FaceInput(facts["size"], facts["size"], margin=margin)
+    how = FaceInput(**{"height": facts["size"], "width": facts["size"]} | facts.get("input", {}) | {"margin": margin})
     proof = generated_faces(how) if faces is None else faces
     if len(proof) < ENOUGH or proof.shape[1:] != (how.channels, how.height, how.width):
         raise BadInput(f"expected at least {ENOUGH} faces of {(how.channels, how.height, how.width)} to prove the "
@@ -65,7 +65,6 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
         if not delta <= BOUNDS[graph]:
             raise MienError(f"expected {graph} within {BOUNDS[graph]} of PyTorch on {len(proof)} images, found |Δ| "
                             f"{delta:.3g}; nothing was written")
-    options = "".join(f" --{key} {facts['recipe'][key]}" for key in ("epochs", "seed") if key in facts["recipe"])
     golden = make_golden(load_photograph(), how, tuple(facts["labels"]), lambda batch: predict(network, batch), 1.0)
     with replacing_directory(out, known_by="card.json") as directory:
         for graph, content in contents.items():
@@ -77,8 +76,7 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
             golden=FileEntry.of(directory / "golden.npz"), golden_bound=dict(BOUNDS),
             parameters=count_parameters(network),
             training={key: facts[key] for key in ("data", "recipe", "torch", "epoch", "figures") if key in facts}
-            | {"checkpoint_sha256": facts["sha256"],
-               "command": f"mien train --recipe {facts['recipe']['name']}{options} --data PATH --out runs/{out.name}"},
+            | {"checkpoint_sha256": facts["sha256"], "command": facts.get("command", "")},
             metrics={"multiply_adds": multiply_adds(model),
                      "export": {"images": len(proof), "images_are": "generated" if faces is None else "real",
                                 "worst_delta": measured, "simplify_delta": exported.simplify_delta}},

@@ -6,9 +6,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from export import oracle_verbs, sensitivity_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
+
+if TYPE_CHECKING:
+    from runtime.card import Model, ModelCard
 
 
 def verb_export(args: argparse.Namespace) -> int:
@@ -35,29 +40,85 @@ def verb_export(args: argparse.Namespace) -> int:
 
 
 def verb_calibrate(args: argparse.Namespace) -> int:
-    """Quantize a model to INT8: int8.onnx for the CPU, int8-gpu.onnx for TensorRT."""
-    from calibration.pick_images import pick_random
-    from export.int8_from_onnx import int8_from_onnx
+    """Quantize a model to INT8: int8.onnx for the CPU, int8-gpu.onnx for TensorRT; from faces, or from histograms."""
+    from calibration.image_list import read_list
+    from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
+    from export.calibration_faces import load_pool
     from runtime.card import MODELS, load_model
-    from runtime.preprocess import prepare_faces
-    from train.datasets.fer2013 import load_fer2013
 
     model = load_model(args.model)
+    if args.compare:
+        return _compare_choices(args, model)
     if MODELS in model.directory.absolute().parents:
         raise BadInput(f"expected a model of your own to calibrate, found {model.directory}, which ships with mien; "
                        "copy it first")
-    training = load_fer2013(args.images).split("Training")
-    picked = training.where(pick_random(len(training), args.n, args.seed))
-    faces = prepare_faces(picked.images, model.card.input)
-    chosen = {"name": "fer2013", "split": "Training", "choice": "random", "seed": args.seed}
-    card = int8_from_onnx(model, faces, args.method, args.percentile, chosen)
+    if args.from_histograms:
+        card = calibrate_from_histograms(model, args.from_histograms, args.method, args.percentile, args.alone,
+                                         args.keep_float)
+    else:
+        images = read_list(args.list) if args.list else None
+        pool = load_pool(_faces_to_choose_from(args), args.dataset, model.card.input)
+        card = calibrate_on_faces(model, pool, Selection(args.choice, args.n, args.seed), args.method, args.percentile,
+                                  images, args.resume, args.coverage, args.keep_float)
+    if args.tensorrt_cache:
+        _write_tensorrt_cache(args, card)
     for graph in ("int8", "int8-gpu"):
         entry = card.graphs[graph]
         say(f"{model.directory / entry.file}  {entry.bytes / 1e6:.2f} MB  golden bound {card.golden_bound[graph]}")
-    say(f"{card.calibration['quantized_nodes']} layers quantized on {len(faces)} faces, "
-        f"{len(card.calibration['kept_float'])} kept float")
+    facts = card.calibration
+    say(f"{facts['quantized_nodes']} layers quantized on {facts['images']} faces, "
+        f"{len(facts['kept_float'])} kept float")
+    for warning in facts["warnings"]:
+        say(f"warning: {warning}")
     if args.json:
-        print_json(card.calibration)
+        print_json(facts)
+    return DONE
+
+
+def _write_tensorrt_cache(args: argparse.Namespace, card: ModelCard) -> None:
+    """Write the scales as NVIDIA's text too, for builders that still take one."""
+    from calibration.ranges import scale_of
+    from calibration.tensorrt_cache import CacheKey, hash_preprocessing, write_calibration_cache
+
+    key = CacheKey(card.graphs["fp32"].sha256, card.calibration["images_sha256"], hash_preprocessing(card.input))
+    scales = {name: scale_of(t) for name, t in card.calibration["thresholds"].items()}
+    write_calibration_cache(args.tensorrt_cache, scales, args.tensorrt_version, key)
+    say(f"{args.tensorrt_cache}: the same scales for a TensorRT {args.tensorrt_version} builder")
+
+
+def _faces_to_choose_from(args: argparse.Namespace) -> Path:
+    if args.images is None:
+        raise BadInput("expected --images PATH or --from-histograms FILE, found neither; give a data set's path, or a "
+                       "folder of face crops with --dataset crops")
+    images: Path = args.images
+    return images
+
+
+def _compare_choices(args: argparse.Namespace, model: Model) -> int:
+    """Measure what every choice of calibration faces costs on FER2013's PublicTest; leave a record and its chart."""
+    from calibration.pick_images import CHOICES
+    from export.calibration_faces import load_pool
+    from export.compare_choices import compare_choices, comparison_lines, save_chart
+    from export.gate.record import save_figures
+    from runtime.machine import describe_machine
+    from runtime.preprocess import prepare_faces
+    from train.datasets.fer2013 import load_fer2013
+
+    path = _faces_to_choose_from(args)
+    if args.dataset != "fer2013":
+        raise BadInput(f"expected --dataset fer2013 to compare on, whose PublicTest is held out, found {args.dataset}")
+    held_out = load_fer2013(path).split("PublicTest")
+    pool = load_pool(path, args.dataset, model.card.input)
+    found = compare_choices(model, pool, prepare_faces(held_out.images, model.card.input), held_out.labels, CHOICES,
+                            args.method, args.percentile)
+    record = {"model": model.card.name, "fp32_sha256": model.card.graphs["fp32"].sha256, "calibrated_on": pool.source,
+              "measured_on": {"name": args.dataset, "splits": ["PublicTest"], "images": len(held_out)}, **found,
+              "made_on": describe_machine()}
+    save_figures(args.compare, record)
+    save_chart(found, args.compare.with_suffix(".png"))
+    say("\n".join(comparison_lines(found)))
+    if args.json:
+        print_json(record)
     return DONE
 
 
@@ -95,7 +156,8 @@ def verb_check(args: argparse.Namespace) -> int:
     agreement = require_agreement(model, engine, graph)
     say(f"golden faces: worst |Δlogit| {agreement.largest:.2g} against PyTorch, {agreement.bound:.2g} allowed")
     if args.checkpoint:
-        reference, what = open_network(args.checkpoint, "fp32")
+        opened = open_network(args.checkpoint, "fp32")
+        reference, what = opened.logits, opened.what
     else:
         reference, what = engine_logits(open_engine(model, "fp32", "cpu", args.threads), model), {"name": "fp32.onnx"}
     everything = load_fer2013(args.data)
@@ -135,11 +197,29 @@ def add_verbs(verb: AddVerb) -> None:
 
     p = verb("calibrate", verb_calibrate)
     p.add_argument("model", type=Path, help="a model directory")
-    p.add_argument("--images", type=Path, required=True, help="FER2013; the faces come from its Training split")
+    p.add_argument("--images", type=Path, help="a data set, or a folder of face crops; its training faces are used")
+    p.add_argument("--dataset", default="fer2013", choices=["fer2013", "ck-plus", "raf-db", "sfew", "rafd", "crops"],
+                   help="what --images is; crops: a folder of recorded face crops, any size")
     p.add_argument("-n", type=int, default=512, help="how many faces")
+    p.add_argument("--choice", default="random", choices=["random", "stratified", "k-center", "herding"],
+                   help="k-center and herding span what the network sees: one pass over all the faces first")
     p.add_argument("--seed", type=int, default=0)
-    p.add_argument("--method", choices=["max", "percentile"], default="percentile")
+    p.add_argument("--list", type=Path, help="take the faces of this images.json again instead of choosing")
+    p.add_argument("--coverage", action="store_true",
+                   help="say how well the list spans the set in features, whatever the choice")
+    p.add_argument("--resume", action="store_true", help="go on from a calibration that was stopped")
+    p.add_argument("--method", choices=["max", "percentile", "entropy", "mse"], default="percentile")
     p.add_argument("--percentile", type=float, default=99.999)
+    p.add_argument("--from-histograms", type=Path, nargs="+", metavar="FILE",
+                   help="rebuild INT8 without images, from ranges.hist files merged with the model's own")
+    p.add_argument("--alone", action="store_true", help="with --from-histograms: leave the model's own out")
+    p.add_argument("--keep-float", nargs="+", default=[], metavar="LAYER",
+                   help="leave these layers in half precision; mien sensitivity finds which")
+    p.add_argument("--tensorrt-cache", type=Path, metavar="FILE",
+                   help="also write a calibration cache for builders that take one (TensorRT ≤ 10.x, DeepStream)")
+    p.add_argument("--tensorrt-version", default="10.3.0", help="of that builder")
+    p.add_argument("--compare", type=Path, metavar="RECORD.json",
+                   help="write no model: measure every choice at 32–2,048 faces, into this record and a PNG beside it")
 
     p = verb("build", verb_build)
     p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
@@ -170,3 +250,6 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--out", type=Path, default=Path("demo"))
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
     p.add_argument("--frames", type=int, default=150)
+
+    oracle_verbs.add_verbs(verb)
+    sensitivity_verbs.add_verbs(verb)

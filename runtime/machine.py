@@ -8,12 +8,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+# What decides how a processor sums int8 products: x86 with AVX2 and none of the VNNI or AMX ones adds pairs in 16 bits,
+# which saturate (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html); Arm's do not
+INT8_INSTRUCTIONS = ("avx2", "avx512bw", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "onnx", "tensorrt-rtx")
 
 
 def describe_machine() -> dict[str, str]:
     """Return processor, system, package versions and commit, as every record carries them."""
-    facts = {"processor": _processor(), "system": f"{platform.system()} {platform.machine()}",
+    facts = {"processor": _processor(), "int8_instructions": int8_instructions(),
+             "system": f"{platform.system()} {platform.machine()}",
              "python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -21,6 +25,16 @@ def describe_machine() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return facts | {"commit": _commit()}
+
+
+def int8_instructions(listing: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's instruction sets for int8 that Linux lists (x86: `flags`, Arm: `Features`), else ""."""
+    try:
+        lines = listing.read_text().splitlines()
+    except OSError:
+        return ""
+    listed = {word for line in lines if line.startswith(("flags", "Features")) for word in line.split()}
+    return " ".join(name for name in INT8_INSTRUCTIONS if name in listed)
 
 
 def _processor() -> str:

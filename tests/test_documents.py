@@ -13,7 +13,8 @@ import pytest
 import mien
 import runtime.stream
 from runtime.card import load_model
-from train.recipe import load_recipe
+from runtime.config import build
+from train.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -128,9 +129,9 @@ def test_the_shipped_figures_are_those_of_the_shipped_files() -> None:
 
 def test_the_shipped_cards_command_is_the_recipe_it_was_trained_with() -> None:
     training = load_model(Path("mien-light")).card.training
-    args = mien.make_parser().parse_args(training["command"].split()[1:])
-    recipe = load_recipe(args.recipe, epochs=args.epochs, seed=args.seed).as_dict()
-    assert json.loads(json.dumps(recipe)) == training["recipe"]
+    args = mien.make_parser().parse_args(shlex.split(training["command"])[1:])
+    recipe = load_recipe(args.recipe, args.set, epochs=args.epochs, seed=args.seed)
+    assert recipe == build(Recipe, training["recipe"], "the card")
 
 
 def test_no_placeholder_is_left() -> None:

@@ -2,80 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 import numpy as np
+import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_graphs import GraphWriter, random_faces, vgg_graph
 
-from calibration.observe import BINS, Histogram, observe
+from calibration.observe import observe, watch
 from runtime.errors import BadInput, MienError
-
-FLOATS = st.floats(-2.0**100, 2.0**100, width=32)
-ARRAYS = st.lists(st.lists(FLOATS, min_size=1, max_size=50), min_size=1, max_size=6)
-
-
-def histogram_of(arrays: list[list[float]]) -> Histogram:
-    histogram = Histogram()
-    for values in arrays:
-        histogram.add(np.array(values, dtype=np.float32))
-    return histogram
-
-
-@settings(deadline=None)
-@given(ARRAYS)
-def test_no_value_is_lost_however_often_the_range_doubles(arrays: list[list[float]]) -> None:
-    histogram = histogram_of(arrays)
-    assert histogram.counts.sum() + histogram.zeros == sum(map(len, arrays))
-    assert (histogram.counts >= 0).all()
-
-
-@settings(deadline=None)
-@given(ARRAYS)
-def test_the_largest_magnitude_is_kept_exactly(arrays: list[list[float]]) -> None:
-    assert histogram_of(arrays).largest == max(abs(np.float32(v)) for values in arrays for v in values)
-
-
-@settings(deadline=None)
-@given(ARRAYS, st.floats(0, 1), st.floats(0, 1))
-def test_a_larger_percentile_is_never_a_smaller_magnitude(arrays: list[list[float]], a: float, b: float) -> None:
-    histogram = histogram_of(arrays)
-    low, high = sorted((a, b))
-    assert 0 <= histogram.percentile(low) <= histogram.percentile(high) <= histogram.largest
-
-
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_a_percentile_is_numpys_within_a_bin(share: float) -> None:
-    values = np.random.default_rng(0).normal(0, 3, 20_000).astype(np.float32)
-    histogram = Histogram()
-    for part in np.split(np.sort(np.abs(values)), 10):  # ascending: the range must double on the way
-        histogram.add(part)
-    wanted = np.quantile(np.abs(values), share, method="inverted_cdf")
-    assert abs(histogram.percentile(share) - wanted) <= histogram.limit / BINS
-
-
-def test_the_hundredth_percentile_is_the_largest() -> None:
-    values = np.random.default_rng(0).normal(0, 3, 1000).astype(np.float32)
-    histogram = Histogram()
-    histogram.add(values)
-    assert histogram.percentile(1.0) == pytest.approx(float(np.abs(values).max()), rel=1e-6)
-
-
-def test_memory_does_not_grow_with_what_is_seen() -> None:
-    histogram = Histogram()
-    for power in range(-20, 30):
-        histogram.add(np.full(1000, 2.0**power, dtype=np.float32))
-    assert histogram.counts.shape == (BINS,) and histogram.counts.sum() == 50_000
-
-
-@pytest.mark.parametrize("values", [[0.0, 0.0], [1e-40, 3e-45], [3e38, -3e38]])
-def test_extreme_values_are_counted(values: list[float]) -> None:
-    histogram = histogram_of([values, values])
-    assert histogram.counts.sum() + histogram.zeros == 4
-
-
-def test_a_tensor_that_is_always_zero_has_percentile_zero() -> None:
-    assert histogram_of([[0.0] * 9]).percentile(0.99) == 0.0
 
 
 def test_every_value_of_every_face_is_counted_across_batches() -> None:
@@ -83,6 +18,66 @@ def test_every_value_of_every_face_is_counted_across_batches() -> None:
     relu = next(n.output[0] for n in model.graph.node if n.op_type == "Relu")  # (N, 8, 16, 16)
     histograms = observe(model, [relu], iter(random_faces(11)), batch_size=4)
     assert histograms[relu].counts.sum() + histograms[relu].zeros == 11 * 8 * 16 * 16
+
+
+def relus(model: onnx.ModelProto) -> list[str]:
+    return [n.output[0] for n in model.graph.node if n.op_type == "Relu"]
+
+
+def test_the_histograms_are_those_of_the_tensors_values() -> None:
+    model = vgg_graph()
+    faces = random_faces(5)
+    pixels = model.graph.node[2].output[0]  # faces / 64 - 2
+    found = observe(model, [pixels], faces)[pixels]
+    values = faces.astype(np.float32) / 64 - 2
+    assert (found.minimum, found.maximum) == (values.min(), values.max())
+    assert found.mean == pytest.approx(float(values.mean()), rel=1e-5)
+
+
+def test_a_stopped_pass_goes_on_as_if_it_had_never_stopped() -> None:
+    model, faces = vgg_graph(), random_faces(12)
+    whole = observe(model, relus(model), faces, batch_size=4)
+    stopped = next(iter(watch(model, relus(model), iter(faces), batch_size=4)))
+    assert stopped.images == 4
+    *_, last = watch(model, relus(model), faces[stopped.images:], 4, stopped)
+    assert last.images == 12
+    for tensor, histogram in whole.items():
+        assert (last.histograms[tensor].counts == histogram.counts).all()
+        assert last.histograms[tensor].sum == pytest.approx(histogram.sum, rel=1e-6)
+
+
+def test_every_state_stays_as_it_was_when_the_pass_goes_on() -> None:
+    model = vgg_graph()
+    states = list(watch(model, relus(model), random_faces(6), batch_size=2))
+    first = states[0].histograms[relus(model)[0]]
+    assert [state.images for state in states] == [2, 4, 6] and first.total == 2 * 8 * 16 * 16
+
+
+def test_an_interruption_in_the_data_leaves_whole_states() -> None:
+    def interrupted():
+        yield from random_faces(9)
+        raise KeyboardInterrupt
+
+    model, states = vgg_graph(), []
+    with pytest.raises(KeyboardInterrupt):
+        states.extend(watch(model, relus(model), interrupted(), batch_size=2))
+    assert states[-1].images >= 4
+    assert states[-1].histograms[relus(model)[0]].total == states[-1].images * 8 * 16 * 16
+
+
+def test_going_on_after_the_last_face_is_no_empty_set() -> None:
+    model = vgg_graph()
+    done = next(islice(watch(model, relus(model), random_faces(3)), 1))
+    assert list(watch(model, relus(model), [], start=done)) == []
+
+
+def test_memory_does_not_grow_with_the_images() -> None:
+    model = vgg_graph()
+    sizes = []
+    for images in (8, 64):
+        *_, state = watch(model, relus(model), random_faces(images), batch_size=8)
+        sizes.append(sum(h.counts.nbytes for h in state.histograms.values()))
+    assert sizes[0] == sizes[1]
 
 
 def test_the_batch_size_does_not_change_the_range() -> None:
@@ -118,5 +113,5 @@ def test_an_empty_set_is_refused() -> None:
 @pytest.mark.parametrize("face", [np.zeros((1, 16, 16), np.float32), np.zeros((16, 16), np.uint8),
                                   np.zeros((1, 48, 48), np.uint8)])
 def test_a_face_of_another_shape_or_kind_is_refused(face: np.ndarray) -> None:
-    with pytest.raises(BadInput, match=r"faces of \(1, 16, 16\) uint8"):
+    with pytest.raises(BadInput, match=r"faces of \(1, 16, 16\) uint8, found .* as image 0"):
         observe(vgg_graph(), [], [face])

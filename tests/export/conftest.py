@@ -47,7 +47,7 @@ class TinyVGG(nn.Module):
 FACTS: dict[str, Any] = {
     "network": "tiny-vgg", "labels": list(LABELS), "size": SIDE, "data": {"name": "noise"}, "sha256": "0" * 64,
     "recipe": {"name": "tiny", "epochs": 2, "seed": 5}, "torch": torch.__version__, "epoch": 0,
-    "figures": {"accuracy": 0.5},
+    "figures": {"accuracy": 0.5}, "command": "mien train --recipe tiny --epochs 2 --seed 5 --data PATH --out RUN",
 }
 
 

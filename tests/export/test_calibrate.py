@@ -1,0 +1,227 @@
+"""`mien calibrate`'s work: from a pool of faces, from a list, from histograms; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_graphs import random_faces
+
+from calibration.image_list import read_list
+from calibration.onnx_graph import parse_model
+from calibration.pick_images import hash_images
+from calibration.quantize import plan
+from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces, pick, pool_features
+from export.calibration_faces import FacePool, load_pool
+from export.int8_from_onnx import LIST_FILE, RANGES_FILE
+from export.observe_model import observe_model
+from runtime.card import Model, load_model
+from runtime.errors import BadInput
+from runtime.preprocess import FaceInput
+from runtime.ranges_file import read_ranges, write_ranges
+
+NAMES = ("happy", "sad")
+SOURCE = {"name": "fer2013", "split": "Training", "sha256": "f" * 64}
+
+
+@pytest.fixture
+def model(tiny_export, tmp_path: Path) -> Model:
+    return load_model(shutil.copytree(tiny_export.directory, tmp_path / "model"))
+
+
+def pool_of(count: int = 60, seed: int = 0, labels: np.ndarray | None = None) -> FacePool:
+    labels = np.arange(count) % 2 if labels is None else labels
+    return FacePool(random_faces(count, seed), [f"{i}.png" for i in range(count)], SOURCE, labels, NAMES)
+
+
+def unlabelled(pool: FacePool) -> FacePool:
+    return FacePool(pool.faces, pool.names, {"name": "crops"})
+
+
+@pytest.mark.parametrize("choice", ["random", "stratified", "k-center", "herding"])
+def test_every_choice_calibrates_and_leaves_its_list(model: Model, choice: str) -> None:
+    pool = pool_of()
+    card = calibrate_on_faces(model, pool, Selection(choice, 12, 3), "entropy", 0)
+    images = read_list(model.directory / LIST_FILE)
+    assert (len(images.names), images.choice, images.seed) == (12, choice, 3)
+    assert card.calibration["images_from"] == {**SOURCE, "choice": choice, "seed": 3, "list_sha256": images.sha256()}
+    assert card.calibration["images_sha256"] == images.images_sha256
+    picked = pool.faces[[int(name.split(".")[0]) for name in images.names]]
+    assert hash_images(picked) == images.images_sha256
+    assert read_ranges(model.directory / RANGES_FILE).images == 12
+
+
+def test_the_card_binds_list_and_histograms(model: Model) -> None:
+    card = calibrate_on_faces(model, pool_of(), Selection("random", 12), "percentile", 99.9)
+    for what, name in (("list", LIST_FILE), ("ranges", RANGES_FILE)):
+        assert card.calibration["files"][what]["file"] == name
+        assert card.calibration["files"][what]["bytes"] == (model.directory / name).stat().st_size
+
+
+def test_the_list_says_how_well_it_covers_the_set(model: Model) -> None:
+    calibrate_on_faces(model, pool_of(), Selection("random", 12), "max", 0, coverage=True)
+    coverage = json.loads((model.directory / LIST_FILE).read_text())["coverage"]
+    assert coverage["list"] == 12 and coverage["set"] == 60
+    assert set(coverage) >= {"brightness", "contrast", "sharpness", "classes", "feature_distance"}
+
+
+def test_k_centers_leave_no_face_as_far_as_random_picks_do(model: Model) -> None:
+    pool = pool_of(300)
+    features = pool_features(model, pool)
+
+    def radius(choice: str) -> float:
+        chosen = features[pick(pool, Selection(choice, 20, 0), features)]
+        return float(np.linalg.norm(features[:, None] - chosen[None], axis=-1).min(axis=1).max())
+
+    assert radius("k-center") < radius("random")
+
+
+def test_a_list_gives_the_same_integers_again(model: Model) -> None:
+    first = calibrate_on_faces(model, pool_of(), Selection("k-center", 12, 3), "mse", 0)
+    images = read_list(model.directory / LIST_FILE)
+    again = calibrate_on_faces(load_model(model.directory), pool_of(), Selection("random", 50), "mse", 0, images)
+    assert again.graphs["int8"] == first.graphs["int8"]
+    for what in ("images_sha256", "images_from", "thresholds"):
+        assert again.calibration[what] == first.calibration[what]
+
+
+def test_a_list_of_other_pixels_is_refused_and_nothing_is_written(model: Model) -> None:
+    calibrate_on_faces(model, pool_of(), Selection("random", 12), "max", 0)
+    images = read_list(model.directory / LIST_FILE)
+    before = {p.name: p.read_bytes() for p in model.directory.iterdir()}
+    with pytest.raises(BadInput, match="choose again: mien calibrate"):
+        calibrate_on_faces(load_model(model.directory), pool_of(seed=1), Selection(), "max", 0, images)
+    assert {p.name: p.read_bytes() for p in model.directory.iterdir()} == before
+
+
+def test_a_list_of_one_class_is_refused(model: Model) -> None:
+    with pytest.raises(BadInput, match="two or more classes, found 10, all sad"):
+        calibrate_on_faces(model, pool_of(labels=np.ones(60, int)), Selection("random", 10), "max", 0)
+
+
+def test_crops_without_labels_cannot_be_stratified(model: Model) -> None:
+    with pytest.raises(BadInput, match="expected labelled faces to stratify"):
+        calibrate_on_faces(model, unlabelled(pool_of()), Selection("stratified", 10), "max", 0)
+
+
+def test_an_unknown_choice_is_refused() -> None:
+    with pytest.raises(BadInput, match="random, stratified, k-center, herding, found 'best'"):
+        pick(pool_of(), Selection("best", 3))  # type: ignore[arg-type]
+
+
+# without images
+
+def histograms(model: Model, path: Path, faces: np.ndarray) -> Path:
+    """Write what a device would export."""
+    write_ranges(path, observe_model(model, faces))
+    return path
+
+
+def test_histograms_merge_with_the_original_as_if_all_faces_had_been_seen(model: Model, tmp_path: Path) -> None:
+    files = [histograms(model, tmp_path / f"{seed}.hist", random_faces(20, seed)) for seed in (5, 6)]
+    calibrate_on_faces(model, pool_of(20), Selection("random", 20), "percentile", 99.9)
+    card = calibrate_from_histograms(load_model(model.directory), files, "percentile", 99.9)
+    pool = np.concatenate([random_faces(20, seed) for seed in (0, 5, 6)])
+    together = FacePool(pool, [str(i) for i in range(60)], SOURCE)
+    wanted = calibrate_on_faces(load_model(model.directory), together, Selection("random", 60), "percentile", 99.9)
+    assert card.calibration["images"] == 60
+    assert card.calibration["thresholds"] == wanted.calibration["thresholds"]
+    assert card.graphs["int8"] == wanted.graphs["int8"]
+
+
+def test_histograms_alone_leave_the_original_out(model: Model, tmp_path: Path) -> None:
+    file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
+    card = calibrate_from_histograms(model, [file], "max", 0, alone=True)
+    assert card.calibration["images"] == 20
+
+
+def test_a_merged_model_can_take_more_histograms_but_none_twice(model: Model, tmp_path: Path) -> None:
+    first, second = (histograms(model, tmp_path / f"{s}.hist", random_faces(20, s)) for s in (5, 6))
+    calibrate_on_faces(model, pool_of(20), Selection("random", 20), "max", 0)
+    calibrate_from_histograms(load_model(model.directory), [first], "max", 0)
+    with pytest.raises(BadInput, match=r"5\.hist for the second time"):
+        calibrate_from_histograms(load_model(model.directory), [first], "max", 0)
+    card = calibrate_from_histograms(load_model(model.directory), [second], "max", 0)
+    assert card.calibration["images"] == 60 and len(card.calibration["images_from"]["merged"]) == 2
+
+
+def test_a_models_own_histograms_are_not_merged_with_themselves(model: Model, tmp_path: Path) -> None:
+    calibrate_on_faces(model, pool_of(20), Selection("random", 20), "max", 0)
+    copied = shutil.copy(model.directory / RANGES_FILE, tmp_path / "copy.hist")
+    with pytest.raises(BadInput, match="for the second time"):
+        calibrate_from_histograms(load_model(model.directory), [copied], "max", 0)
+
+
+def test_the_list_goes_when_its_images_are_no_longer_all(model: Model, tmp_path: Path) -> None:
+    file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
+    calibrate_on_faces(model, pool_of(20), Selection("random", 20), "max", 0)
+    card = calibrate_from_histograms(load_model(model.directory), [file], "max", 0)
+    assert not (model.directory / LIST_FILE).exists() and set(card.calibration["files"]) == {"ranges"}
+
+
+def test_a_model_without_its_own_histograms_says_how_to_go_on(model: Model, tmp_path: Path) -> None:
+    file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
+    with pytest.raises(BadInput, match="mien calibrate .* --images PATH makes it, --alone does without"):
+        calibrate_from_histograms(model, [file], "max", 0)
+
+
+def test_exchanged_histograms_are_refused(model: Model, tmp_path: Path) -> None:
+    file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
+    calibrate_on_faces(model, pool_of(20), Selection("random", 20), "max", 0)
+    shutil.copy(file, model.directory / RANGES_FILE)
+    with pytest.raises(BadInput, match="ranges.hist whose hash is in"):
+        calibrate_from_histograms(load_model(model.directory), [file], "max", 0)
+
+
+def test_histograms_of_another_graph_are_refused(model: Model, shipped: Model, tmp_path: Path) -> None:
+    file = histograms(shipped, tmp_path / "a.hist", np.zeros((2, 1, 48, 48), np.uint8))
+    with pytest.raises(BadInput, match="found those of another graph"):
+        calibrate_from_histograms(model, [file], "max", 0, alone=True)
+
+
+# where the faces come from
+
+def test_a_folder_of_crops_of_any_size_is_prepared_as_the_card_says(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random = np.random.default_rng(0)
+    for name, shape in (("b10.png", (40, 30, 3)), ("b9.png", (16, 16)), ("a.jpg", (100, 100, 3))):
+        cv2.imwrite(str(tmp_path / name), random.integers(0, 256, shape, dtype=np.uint8))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    (tmp_path / "notes.txt").write_text("not an image")
+    pool = load_pool(tmp_path, "crops", FaceInput(16, 16))
+    assert pool.faces.shape == (3, 1, 16, 16) and pool.names == ["a.jpg", "b9.png", "b10.png"]
+    assert pool.labels is None and pool.source["name"] == "crops"
+    assert "broken.png" in capsys.readouterr().err
+
+
+def test_a_folder_of_nothing_but_damaged_crops_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG")
+    with pytest.raises(BadInput, match="all 1 images damaged"):
+        load_pool(tmp_path, "crops", FaceInput(16, 16))
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="expected images"):
+        load_pool(tmp_path, "crops", FaceInput(16, 16))
+
+
+# layers left in float
+
+def test_a_layer_left_in_float_has_no_pair_in_either_form_and_is_in_the_card(model: Model) -> None:
+    kept = plan(parse_model(model.read_graph("fp32"), "fp32")).nodes[0]
+    card = calibrate_on_faces(model, pool_of(), Selection("random", 12), "max", 0, keep_float=[kept])
+    assert kept in card.calibration["kept_float"]
+    quantized = load_model(model.directory)
+    for graph in ("int8", "int8-gpu"):
+        nodes = parse_model(quantized.read_graph(graph), graph).graph.node
+        inputs = {node.name: list(node.input) for node in nodes}
+        assert not inputs[kept][1].endswith("_dq") and any(n.op_type == "QuantizeLinear" for n in nodes)
+
+
+def test_a_layer_that_is_not_there_cannot_be_left_in_float(model: Model) -> None:
+    with pytest.raises(BadInput, match="layers that INT8 would quantize, found nowhere; they are"):
+        calibrate_on_faces(model, pool_of(), Selection("random", 12), "max", 0, keep_float=["nowhere"])
