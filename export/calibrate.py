@@ -75,7 +75,8 @@ def calibrate_on_faces(model: Model, pool: FacePool, how: Selection, method: Met
                        keep_float: Collection[str] = ()) -> ModelCard:
     """Quantize a model on chosen faces, or on those of a list; leaves the list and the histograms beside the graphs.
 
-    keep_float: layers to leave in float. coverage: say how well the list stands for the pool, features included (one pass over the whole pool).
+    keep_float: layers to leave in float. coverage: say how well the list stands for the pool, features included (one
+    pass over the whole pool).
     """
     wants_features = coverage or (images is None and how.choice in BY_FEATURES)
     features = pool_features(model, pool) if wants_features else None

@@ -17,11 +17,13 @@ from export.golden import golden_bytes, make_golden
 from export.half_from_onnx import half_from_onnx
 from export.onnx_from_torch import onnx_from_torch
 from export.photograph import load_photograph
+from runtime.agreement import negative_log_likelihood, reliability, softmax
 from runtime.card import FileEntry, ModelCard, save_card
 from runtime.durable import replacing_directory
 from runtime.errors import BadInput, MienError
 from runtime.preprocess import FaceInput
 from train.expression.task import predict
+from train.expression.temperature import fit_temperature
 from train.networks import count_parameters
 
 # Largest |Δlogit| against PyTorch that is written: float32 sums in another order, and half precision's 11 bits
@@ -45,11 +47,12 @@ def generated_faces(how: FaceInput, count: int = ENOUGH) -> np.ndarray:
 
 
 def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, faces: np.ndarray | None,
-                          margin: float) -> ModelCard:
+                          margin: float, labels: np.ndarray | None = None) -> ModelCard:
     """Export a trained network into the directory `out`, which appears whole or not at all.
 
-    faces: (N ≥ 512, C, H, W) uint8 to prove it on; None takes generated ones. Raises BadInput, and MienError on a
-    departure.
+    faces: (N ≥ 512, C, H, W) uint8 to prove it on; None takes generated ones. labels: (N,) of those faces, neither
+    trained on nor reported: the card's temperature is fitted on them, and is 1 without. Raises BadInput, and MienError
+    on a departure.
     """
     how = FaceInput(**{"height": facts["size"], "width": facts["size"]} | facts.get("input", {}) | {"margin": margin})
     proof = generated_faces(how) if faces is None else faces
@@ -65,7 +68,9 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
         if not delta <= BOUNDS[graph]:
             raise MienError(f"expected {graph} within {BOUNDS[graph]} of PyTorch on {len(proof)} images, found |Δ| "
                             f"{delta:.3g}; nothing was written")
-    golden = make_golden(load_photograph(), how, tuple(facts["labels"]), lambda batch: predict(network, batch), 1.0)
+    temperature, sureness = _fitted_temperature(wanted, labels)
+    golden = make_golden(load_photograph(), how, tuple(facts["labels"]), lambda batch: predict(network, batch),
+                         temperature)
     with replacing_directory(out, known_by="card.json") as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
@@ -74,15 +79,26 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
             name=out.name, task="expression", network=facts["network"], labels=tuple(facts["labels"]), input=how,
             graphs={graph: FileEntry.of(directory / f"{graph}.onnx") for graph in contents},
             golden=FileEntry.of(directory / "golden.npz"), golden_bound=dict(BOUNDS),
-            parameters=count_parameters(network),
+            parameters=count_parameters(network), temperature=temperature,
             training={key: facts[key] for key in ("data", "recipe", "torch", "epoch", "figures") if key in facts}
             | {"checkpoint_sha256": facts["sha256"], "command": facts.get("command", "")},
             metrics={"multiply_adds": multiply_adds(model),
                      "export": {"images": len(proof), "images_are": "generated" if faces is None else "real",
-                                "worst_delta": measured, "simplify_delta": exported.simplify_delta}},
+                                "worst_delta": measured, "simplify_delta": exported.simplify_delta}} | sureness,
         )
         save_card(directory, card)
     return card
+
+
+def _fitted_temperature(logits: np.ndarray, labels: np.ndarray | None) -> tuple[float, dict[str, Any]]:
+    """Return the temperature, and what it does to likelihood and calibration error on the faces it was fitted on."""
+    if labels is None:
+        return 1.0, {}
+    temperature = round(fit_temperature(logits, labels), 4)
+    figures = {name: {"nll": round(negative_log_likelihood(p, labels), 5),
+                      "ece": round(reliability(p, labels).error, 5)}
+               for name, p in (("before", softmax(logits)), ("after", softmax(logits, temperature)))}
+    return temperature, {"temperature": {"images": len(labels), **figures}}
 
 
 def _departure(content: bytes, faces: np.ndarray, wanted: np.ndarray) -> float:

@@ -6,37 +6,52 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from export import oracle_verbs, sensitivity_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from runtime.card import Model, ModelCard
 
 
 def verb_export(args: argparse.Namespace) -> int:
     """Export a checkpoint as a model directory: fp32.onnx, fp16.onnx, golden.npz, card.json."""
     from export.model_from_checkpoint import model_from_checkpoint
-    from runtime.preprocess import FaceInput, prepare_faces
     from train.expression.run import load_network
 
     network, facts = load_network(args.checkpoint)
-    faces = None
-    if args.data:
-        from train.datasets.fer2013 import load_fer2013
-
-        how = FaceInput(facts["size"], facts["size"], margin=args.margin)
-        faces = prepare_faces(load_fer2013(args.data).split("PublicTest").images, how)
-    card = model_from_checkpoint(network, facts, args.out, faces, args.margin)
+    faces, labels = _proof(facts, args.data) if args.data else (None, None)
+    card = model_from_checkpoint(network, facts, args.out, faces, args.margin, labels)
     proof = card.metrics["export"]
     for graph, entry in card.graphs.items():
         say(f"{args.out / entry.file}  {entry.bytes / 1e6:.2f} MB  worst |Δlogit| against PyTorch "
             f"{proof['worst_delta'][graph]:.2g} on {proof['images']} {proof['images_are']} faces")
+    if labels is not None:
+        fitted = card.metrics["temperature"]
+        say(f"temperature {card.temperature}: calibration error {fitted['before']['ece']:.2%} → "
+            f"{fitted['after']['ece']:.2%} on the {fitted['images']} faces it was fitted on")
     if args.json:
         print_json(proof)
     return DONE
+
+
+def _proof(facts: dict[str, Any], path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the faces to prove a network's graphs on, and their labels where a temperature may be fitted on them."""
+    from runtime.config import build
+    from train.expression.parts import load_faces, parts_of
+    from train.expression.task import channels_first
+    from train.expression.views import centre_of
+    from train.recipe import Recipe
+
+    recipe = build(Recipe, facts["recipe"], "the checkpoint's recipe")
+    parts = parts_of(recipe, load_faces(recipe, path))
+    chosen = parts.choosing or parts.reported
+    labels = None if parts.choosing is None else chosen.labels
+    return centre_of(channels_first(chosen), recipe.side), labels
 
 
 def verb_calibrate(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from tiny_graphs import random_faces
 
 import mien
 from export.model_from_checkpoint import BOUNDS, ENOUGH, generated_faces, model_from_checkpoint
+from runtime.agreement import softmax
 from runtime.card import load_model
 from runtime.engines import open_engine
 from runtime.errors import BadInput, MienError
@@ -67,6 +68,20 @@ def test_the_cards_command_trains_with_the_epochs_and_the_seed_that_were_used(ti
     command = load_model(tiny_export.directory).card.training["command"]
     args = mien.make_parser().parse_args(command.split()[1:])
     assert (args.recipe, args.epochs, args.seed) == ("tiny", 2, 5)
+
+
+def test_a_temperature_is_fitted_on_labels_and_none_is_without(tiny_export, tmp_path: Path) -> None:
+    assert load_model(tiny_export.directory).card.temperature == 1.0
+    faces = random_faces(ENOUGH)
+    said = predict(tiny_export.network, faces).argmax(1)
+    labels = np.where(np.arange(ENOUGH) % 2, said, (said + 1) % 7)  # right half the time
+    model_from_checkpoint(tiny_export.network, copy.deepcopy(tiny_export.facts), tmp_path / "model", faces, 0.0, labels)
+    model = load_model(tmp_path / "model")
+    figures = model.card.metrics["temperature"]
+    assert model.card.temperature != 1.0 and figures["images"] == ENOUGH
+    assert figures["after"]["nll"] < figures["before"]["nll"]
+    golden = model.read_golden()
+    assert np.allclose(golden.probabilities, softmax(golden.logits, model.card.temperature), atol=1e-5)
 
 
 def test_a_planted_departure_is_refused_and_nothing_is_written(tiny_export, tmp_path: Path) -> None:
