@@ -48,5 +48,7 @@ zoo: $(VENV)/.installed-dev
 	$(BIN)/python -m export.zoo_record --data $(MIEN_DATA)/fer2013 --record docs/results/zoo.json
 	$(BIN)/python -m pytest -m zoo
 
+include train/trainings.mk
+
 clean:
 	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,63 @@
+# Every training behind docs/results/fer2013 and docs/results/ck-plus, most valuable first: `make trainings`. Stopped at any
+# moment and started again, it goes on from the last whole epoch; what has finished is not done again. Days on two cores:
+# each line runs alone too, `make runs/paper-d-shallow/finished`. Epochs are fewer than some papers'; the tables say how many.
+
+# name, flags of `mien train` on FER2013
+define on_fer2013
+TRAININGS += runs/$(1)/finished
+runs/$(1)/finished: | $(VENV)/.installed-dev
+	$(BIN)/mien train $(2) --data $$(MIEN_DATA)/fer2013 --out runs/$(1) $$(if $$(wildcard runs/$(1)/last),--resume)
+	touch $$@
+endef
+
+# name, flags of `mien cross-validate` on CK+
+define on_ck_plus
+TRAININGS += runs/$(1)/finished
+runs/$(1)/finished: | $(VENV)/.installed-dev
+	$(BIN)/mien cross-validate $(2) --data $$(MIEN_DATA)/ck48 --out runs/$(1)
+	touch $$@
+endef
+
+# the model that ships, its teachers, and what each part of its recipe is worth at equal epochs
+$(eval $(call on_fer2013,mien-light,--recipe mien-light))
+$(eval $(call on_fer2013,teacher-1,--recipe mien-light --seed 1))
+$(eval $(call on_fer2013,teacher-2,--recipe mien-light --seed 2))
+
+# paper D, ten epochs as printed
+$(eval $(call on_fer2013,paper-d-shallow,--recipe paper-d-shallow))
+$(eval $(call on_fer2013,paper-d-improved,--recipe paper-d-improved))
+$(eval $(call on_fer2013,paper-d-deep,--recipe paper-d-deep))
+
+# paper E on CK+, both protocols, and its tables' rows on the first fold
+E_48 := --recipe paper-e-ck-plus --set size=48 --epochs 30
+$(eval $(call on_ck_plus,paper-e-ck-plus,$(E_48)))
+$(eval $(call on_ck_plus,paper-e-ck-plus-by-subject,$(E_48) --set protocol=ten-fold-by-subject))
+
+# paper A, ten epochs each
+$(eval $(call on_fer2013,paper-a-0,--recipe paper-a))
+$(eval $(call on_fer2013,paper-a-256,--recipe paper-a --set network_options.hidden=256))
+$(eval $(call on_fer2013,paper-a-512,--recipe paper-a --set network_options.hidden=512))
+$(eval $(call on_fer2013,paper-a-1024,--recipe paper-a --set network_options.hidden=1024))
+$(eval $(call on_fer2013,paper-a-0-vertical,--recipe paper-a --set augmentation.vertical_flip=0.5))
+$(eval $(call on_fer2013,paper-a-classic,--recipe paper-a-classic))
+
+# paper C, growing faces
+C_GROWING := --recipe paper-c-fer2013 --set 'image_sizes=[[0,32],[0.4,36],[0.7,44]]' --epochs 24
+$(eval $(call on_fer2013,paper-c-fer2013,$(C_GROWING)))
+C_FOLDS := --recipe paper-c-ck-plus --set 'image_sizes=[[0,32],[0.5,44]]' --epochs 30
+$(eval $(call on_ck_plus,paper-c-ck-plus,$(C_FOLDS)))
+$(eval $(call on_ck_plus,paper-c-ck-plus-by-subject,$(C_FOLDS) --set protocol=ten-fold-by-subject))
+
+# mien-light's ablations, twelve epochs each
+TWELVE := --recipe small-vgg --epochs 12
+$(eval $(call on_fer2013,ablation-all,$(TWELVE)))
+$(eval $(call on_fer2013,ablation-no-average,$(TWELVE) --set ema=0))
+$(eval $(call on_fer2013,ablation-no-smoothing,$(TWELVE) --set label_smoothing=0))
+$(eval $(call on_fer2013,ablation-no-cutout,$(TWELVE) --set augmentation.cutout=0))
+$(eval $(call on_fer2013,ablation-one-size,$(TWELVE) --set image_sizes=[]))
+$(eval $(call on_fer2013,ablation-mixup,$(TWELVE) --set mixup=0.2))
+$(eval $(call on_fer2013,ablation-balanced,$(TWELVE) --set balance=sampling))
+$(eval $(call on_fer2013,ablation-sgd,$(TWELVE) --set optimizer=sgd --set learning_rate=0.05 --set weight_decay=5e-4))
+
+.PHONY: trainings
+trainings: $(TRAININGS)
