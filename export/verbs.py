@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export import oracle_verbs, sensitivity_verbs
+from export import fine_tune_verbs, oracle_verbs, sensitivity_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
@@ -268,3 +268,4 @@ def add_verbs(verb: AddVerb) -> None:
 
     oracle_verbs.add_verbs(verb)
     sensitivity_verbs.add_verbs(verb)
+    fine_tune_verbs.add_verbs(verb)

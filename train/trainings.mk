@@ -20,8 +20,9 @@ endef
 
 # the model that ships, its teachers, and what each part of its recipe is worth at equal epochs
 $(eval $(call on_fer2013,mien-light,--recipe mien-light))
-$(eval $(call on_fer2013,teacher-1,--recipe mien-light --seed 1))
-$(eval $(call on_fer2013,teacher-2,--recipe mien-light --seed 2))
+$(eval $(call on_fer2013,mien-light-50,--recipe mien-light-50))
+$(eval $(call on_fer2013,teacher-1,--recipe mien-light-50 --seed 1))
+$(eval $(call on_fer2013,teacher-2,--recipe mien-light-50 --seed 2))
 
 # paper D, ten epochs as printed
 $(eval $(call on_fer2013,paper-d-shallow,--recipe paper-d-shallow))
