@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export import fine_tune_verbs, oracle_verbs, sensitivity_verbs
+from export import fine_tune_verbs, oracle_verbs, report_verbs, sensitivity_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
@@ -62,11 +62,13 @@ def verb_calibrate(args: argparse.Namespace) -> int:
     from runtime.card import MODELS, load_model
 
     model = load_model(args.model)
+    held_out = report_verbs.require_report(args, model) if args.report else None
     if args.compare:
         return _compare_choices(args, model)
     if MODELS in model.directory.absolute().parents:
         raise BadInput(f"expected a model of your own to calibrate, found {model.directory}, which ships with mien; "
                        "copy it first")
+    pool = None
     if args.from_histograms:
         card = calibrate_from_histograms(model, args.from_histograms, args.method, args.percentile, args.alone,
                                          args.keep_float)
@@ -85,6 +87,8 @@ def verb_calibrate(args: argparse.Namespace) -> int:
         f"{len(facts['kept_float'])} kept float")
     for warning in facts["warnings"]:
         say(f"warning: {warning}")
+    if args.report:
+        report_verbs.write_report(args, load_model(args.model), pool, held_out)
     if args.json:
         print_json(facts)
     return DONE
@@ -235,6 +239,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--tensorrt-version", default="10.3.0", help="of that builder")
     p.add_argument("--compare", type=Path, metavar="RECORD.json",
                    help="write no model: measure every choice at 32–2,048 faces, into this record and a PNG beside it")
+    report_verbs.add_report_flags(p)
 
     p = verb("build", verb_build)
     p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")

@@ -5,40 +5,18 @@ Light or dark as the reader's system is. Measures nothing: what was not measured
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from train.expression.figures_folder import calibrations_of
+from train.expression.html_page import facts_table, html_page, percent, table, text
 from train.expression.pictures.confusion import draw_confusion
 from train.expression.pictures.reliability import draw_reliability
 from train.expression.pictures.style import as_svg
 from train.expression.pictures.training_curves import draw_training_curves
 from train.expression.run_history import RunHistory
-
-_STYLE = """
-:root { color-scheme: light dark; --ground: #fff; --ink: #24292f; --quiet: #59636e; --line: #d1d9e0; --bar: #0072b2; }
-@media (prefers-color-scheme: dark) {
-  :root { --ground: #14171a; --ink: #e6e8eb; --quiet: #9aa4ae; --line: #343b42; --bar: #56b4e9; }
-}
-body { margin: 0 auto; max-width: 62rem; padding: 2rem 1.25rem 4rem; background: var(--ground); color: var(--ink);
-  font: 16px/1.5 system-ui, "DejaVu Sans", sans-serif; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.15rem; margin: 2.6rem 0 .6rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem; }
-h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
-p { margin: .4rem 0; } .quiet { color: var(--quiet); }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92rem; }
-th, td { text-align: right; padding: .28rem .7rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; color: var(--quiet); }
-th, td { white-space: nowrap; } table.facts td { text-align: left; white-space: normal; }
-table.facts td:first-child { color: var(--quiet); }
-.wide { overflow-x: auto; } code { font-size: .88em; overflow-wrap: anywhere; }
-.bar { display: inline-block; height: .65em; background: var(--bar); margin-right: .5em; }
-svg { max-width: 100%; height: auto; display: block; }
-.pair { display: flex; flex-wrap: wrap; gap: 1.5rem; } .pair > * { flex: 1 1 26rem; min-width: 0; }
-"""
 
 
 def report_page(run: RunHistory, report: dict[str, Any] | None) -> str:
@@ -46,21 +24,18 @@ def report_page(run: RunHistory, report: dict[str, Any] | None) -> str:
     facts, kept = run.facts, run.kept
     done = len(run.epochs)
     parts = [
-        f"<h1>{_text(run.name)}</h1>",
-        f"<p class='quiet'>{_text(facts['network'])} on {_text(facts['data']['name'])}: epoch {kept.number} kept of "
+        f"<h1>{text(run.name)}</h1>",
+        f"<p class='quiet'>{text(facts['network'])} on {text(facts['data']['name'])}: epoch {kept.number} kept of "
         f"{done} trained ({run.recipe.epochs} planned), {_duration(run.seconds)}</p>",
         *(_measured(report) if report else [
-            f"<p>Held out ({_text(run.held_out_name)}): accuracy {_percent(kept.held_out)}. Nothing else was measured: "
+            f"<p>Held out ({text(run.held_out_name)}): accuracy {percent(kept.held_out)}. Nothing else was measured: "
             "<code>mien report RUN --data PATH</code> does.</p>"]),
         "<h2>Training</h2>", as_svg(draw_training_curves(run), "curves"),
         *(_answers(report) if report else []),
-        "<h2>Recipe</h2>", _facts_table(_flat(facts["recipe"])),
-        "<h2>Where it came from</h2>", _facts_table(_origin(run, report)),
+        "<h2>Recipe</h2>", facts_table(_flat(facts["recipe"])),
+        "<h2>Where it came from</h2>", facts_table(_origin(run, report)),
     ]
-    return ("<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-            "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-            f"<title>{_text(run.name)}: a training run</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-            + "\n".join(parts) + "\n</body>\n</html>\n")
+    return html_page(f"{run.name}: a training run", parts)
 
 
 def _measured(report: dict[str, Any]) -> Iterable[str]:
@@ -71,14 +46,14 @@ def _measured(report: dict[str, Any]) -> Iterable[str]:
     rows = []
     for split, entry in report["splits"].items():
         own, after = entry.get("without_training_copies"), entry.get("calibration_after")
-        rows.append([split, f"{entry['images']:,}", _percent(entry["accuracy"]),
-                     "–".join(_percent(share, "") for share in entry["interval_95"]) + " %",
-                     *([_percent(entry["averaged"]["accuracy"])] if views != "single" else []),
-                     f"{_percent(own['accuracy'])} of {own['images']:,}" if own else "not known",
+        rows.append([split, f"{entry['images']:,}", percent(entry["accuracy"]),
+                     "–".join(percent(share, "") for share in entry["interval_95"]) + " %",
+                     *([percent(entry["averaged"]["accuracy"])] if views != "single" else []),
+                     f"{percent(own['accuracy'])} of {own['images']:,}" if own else "not known",
                      f"{entry['macro_f1']:.3f}", f"{entry['calibration']['nll']:.3f}",
-                     _percent(entry["calibration"]["ece"]),
-                     *([f"{after['nll']:.3f}", _percent(after["ece"])] if after else [])])
-    yield _table(heads, rows)
+                     percent(entry["calibration"]["ece"]),
+                     *([f"{after['nll']:.3f}", percent(after["ece"])] if after else [])])
+    yield table(heads, rows)
     notes = ["Single view unless said otherwise."]
     if any("without_training_copies" in entry for entry in report["splits"].values()):
         notes.append("“Without copies” leaves out faces whose pixels also stand, exactly, in the training set: a "
@@ -89,7 +64,7 @@ def _measured(report: dict[str, Any]) -> Iterable[str]:
                  "No temperature was fitted: the data set has no part to fit it on.")
     if report["data"]["left_out"]:
         notes.append(f"{report['data']['left_out']} images are left out: the network has no word for their emotion.")
-    yield f"<p class='quiet'>{_text(' '.join(notes))}</p>"
+    yield f"<p class='quiet'>{text(' '.join(notes))}</p>"
 
 
 def _answers(report: dict[str, Any]) -> Iterable[str]:
@@ -97,8 +72,8 @@ def _answers(report: dict[str, Any]) -> Iterable[str]:
     labels = report["labels"]
     for number, (split, entry) in enumerate(report["splits"].items()):
         confusion = np.array(entry["confusion"])
-        title = f"accuracy {_percent(entry['accuracy'])}"
-        yield f"<h2>{_text(split)}</h2>\n<div class='pair'>"
+        title = f"accuracy {percent(entry['accuracy'])}"
+        yield f"<h2>{text(split)}</h2>\n<div class='pair'>"
         yield as_svg(draw_confusion(confusion, labels, title), f"confusion{number}")
         yield as_svg(draw_reliability(calibrations_of(entry), "How sure, how often right"), f"reliability{number}")
         yield "</div>\n<h3>Recall</h3>"
@@ -106,8 +81,8 @@ def _answers(report: dict[str, Any]) -> Iterable[str]:
         for label, images in zip(labels, confusion.sum(axis=1).tolist()):
             recall = entry["recall"][label]
             bar = "" if recall is None else f"<span class='bar' style='width:{6 * recall:.2f}rem'></span>"
-            rows.append(f"<tr><td>{_text(label)}</td><td>{images:,}</td><td style='text-align:left'>{bar}"
-                        f"{'no images' if recall is None else _percent(recall)}</td></tr>")
+            rows.append(f"<tr><td>{text(label)}</td><td>{images:,}</td><td style='text-align:left'>{bar}"
+                        f"{'no images' if recall is None else percent(recall)}</td></tr>")
         yield ("<div class='wide'><table><tr><th>class</th><th>images</th><th style='text-align:left'>recall</th></tr>"
                + "".join(rows) + "</table></div>")
 
@@ -132,25 +107,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
-
-
-def _facts_table(facts: dict[str, Any]) -> str:
-    rows = "".join(f"<tr><td>{_text(k)}</td><td><code>{_text(v)}</code></td></tr>" for k, v in facts.items())
-    return f"<div class='wide'><table class='facts'>{rows}</table></div>"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{_text(text)}</th>" for text in heads)
-    body = "".join("<tr>" + "".join(f"<td>{_text(text)}</td>" for text in row) + "</tr>" for row in rows)
-    return f"<div class='wide'><table><tr>{head}</tr>{body}</table></div>"
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
-
-
-def _percent(share: float, unit: str = " %") -> str:
-    return f"{100 * share:.1f}{unit}"
 
 
 def _duration(seconds: float) -> str:
