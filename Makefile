@@ -27,6 +27,12 @@ results: $(VENV)/.installed-dev
 	$(BIN)/mien check mien-light --precision int8 --form gpu --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/mien-light-int8-gpu-form-PrivateTest.json
 	$(BIN)/mien bench mien-light --record docs/results/bench-mien-light-cpu.json
+	$(BIN)/mien bench-train --data $(MIEN_DATA)/fer2013 --record docs/results/bench-train-cpu.json
+	$(BIN)/mien oracle mien-light --data $(MIEN_DATA)/fer2013 --record docs/results/oracle-mien-light-cpu.json
+	$(BIN)/mien oracle mien-light --form gpu --data $(MIEN_DATA)/fer2013 --draws 0 \
+	    --record docs/results/oracle-mien-light-gpu-form.json
+	$(BIN)/python -m export.compare_repairs mien-light --data $(MIEN_DATA)/fer2013 --held-out 1024 \
+	    --record docs/results/repair-mien-light.json
 
 # What calibrating costs (VGG16, against ONNX Runtime's own) and what each choice of faces costs (mien-light): an hour.
 results-calibration: $(VENV)/.installed-dev

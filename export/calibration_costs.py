@@ -24,6 +24,7 @@ import onnxruntime
 from runtime.command_line import say
 from runtime.durable import write_text
 from runtime.errors import MienError
+from runtime.machine import peak_memory
 
 BATCH = 16  # of every entrant
 PEER_IMAGES = 512  # ONNX Runtime's calibrator keeps every activation: 3.8 GB at 512
@@ -87,13 +88,7 @@ def measure_here(entrant: str, graph: Path, faces: Path, images: int) -> dict[st
     began, used = time.perf_counter(), time.process_time()
     found = ENTRANTS[entrant](graph, pixels)
     return {"wall_s": round(time.perf_counter() - began, 3), "processor_s": round(time.process_time() - used, 3),
-            "peak_mb": round(_peak_kib() / 1024, 1), **{key: round(value, 3) for key, value in found.items()}}
-
-
-def _peak_kib() -> int:
-    """Return this process's largest resident memory: ru_maxrss would hold that of the parent it was forked from."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+            "peak_mb": round(peak_memory() / 2**20, 1), **{key: round(value, 3) for key, value in found.items()}}
 
 
 def measure(entrant: str, graph: Path, faces: Path, images: int) -> dict[str, Any]:

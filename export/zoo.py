@@ -20,8 +20,8 @@ from train.networks import build_network
 from train.networks.attention import AttentionKind, AttentionPosition
 
 CLASSES = 7
-# Batch norm's shift, in deviations: most ReLUs are open. With none an untrained network magnifies every rounding from
-# layer to layer: light-vgg16's INT8 logits then had a correlation of 0.17 with float32's
+# Batch norm's shift, in deviations: most ReLUs are open. With none an untrained network magnifies roundings from layer
+# to layer (docs/decisions.md)
 OPEN = 2.0
 GREY48 = FaceInput(48, 48)  # FER2013's own size; CK+ as it lies at hand
 

@@ -27,6 +27,18 @@ def describe_machine() -> dict[str, str]:
     return facts | {"commit": _commit()}
 
 
+def peak_memory(status: Path = Path("/proc/self/status")) -> int:
+    """Return this process's largest resident memory so far, bytes; 0 where the system does not say.
+
+    Linux's VmHWM, not getrusage's ru_maxrss, which counts what the parent held before exec.
+    """
+    try:
+        lines = status.read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
+
+
 def int8_instructions(listing: Path = Path("/proc/cpuinfo")) -> str:
     """Return the processor's instruction sets for int8 that Linux lists (x86: `flags`, Arm: `Features`), else ""."""
     try:

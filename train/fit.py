@@ -195,7 +195,7 @@ class Fitting:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(self.network)
-        return value, self.task.correct(outputs, targets)
+        return value, float(self.group.mean(torch.tensor(self.task.correct(outputs, targets))))
 
     def scored(self) -> dict[str, float]:
         """Score the averaged weights in the network's place, then put its own back."""
@@ -226,7 +226,8 @@ class Fitting:
         """Load what `save` wrote; refuse another run's."""
         tensors, saved = load_checkpoint(self.out / "last")
         for key, value in self.facts.items():
-            if saved.get(key) != json.loads(json.dumps(value)):
+            # a recipe given by its name or by its path is the same recipe
+            if key != "command" and saved.get(key) != json.loads(json.dumps(value)):
                 raise BadInput(f"expected the same {key} as the run in {self.out}, found another; start a new --out")
         parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimizer": {}}
         for name, tensor in tensors.items():

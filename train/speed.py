@@ -128,11 +128,10 @@ def _augmentation(faces: LabelledFaces, rounds: int) -> dict[str, Any]:
 
 def _peak_of_loading(data: Path) -> float:
     """Return the peak MiB of a process that loads FER2013, above one that only imports the loader."""
-    code = ("import sys, resource; from pathlib import Path; from train.datasets.fer2013 import load_fer2013; "
-            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; "
-            "faces = load_fer2013(Path(sys.argv[1])); "
-            "print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+    code = ("import sys; from pathlib import Path; from runtime.machine import peak_memory; "
+            "from train.datasets.fer2013 import load_fer2013; before = peak_memory(); "
+            "faces = load_fer2013(Path(sys.argv[1])); print(before, peak_memory())")
     result = subprocess.run([sys.executable, "-c", code, str(data)], capture_output=True, text=True, check=True,
                             cwd=Path(__file__).parent.parent)
     before, peak = map(int, result.stdout.split())
-    return round((peak - before) / 1024, 1)
+    return round((peak - before) / 2**20, 1)

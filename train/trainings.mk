@@ -1,6 +1,6 @@
-# Every training behind docs/results/fer2013 and docs/results/ck-plus, most valuable first: `make trainings`. Stopped at any
-# moment and started again, it goes on from the last whole epoch; what has finished is not done again. Days on two cores:
-# each line runs alone too, `make runs/paper-d-shallow/finished`. Epochs are fewer than some papers'; the tables say how many.
+# The rows of the papers' tables that FER2013 and CK+ allow, most valuable first: `make trainings`. Stopped at any moment and
+# started again, it goes on from the last whole epoch; what has finished is not done again. Days on two cores: each line
+# runs alone too, `make runs/paper-d-shallow/finished`. Epochs are fewer than some papers'.
 
 # name, flags of `mien train` on FER2013
 define on_fer2013
@@ -18,21 +18,38 @@ runs/$(1)/finished: | $(VENV)/.installed-dev
 	touch $$@
 endef
 
-# the model that ships, its teachers, and what each part of its recipe is worth at equal epochs
+# the model that ships, the same for longer, two more as its teachers, and the pupil of all three
 $(eval $(call on_fer2013,mien-light,--recipe mien-light))
 $(eval $(call on_fer2013,mien-light-50,--recipe mien-light-50))
 $(eval $(call on_fer2013,teacher-1,--recipe mien-light-50 --seed 1))
 $(eval $(call on_fer2013,teacher-2,--recipe mien-light-50 --seed 2))
+TEACHERS := runs/mien-light-50 runs/teacher-1 runs/teacher-2
+TEACHES := distillation={teachers: [runs/mien-light-50/best, runs/teacher-1/best, runs/teacher-2/best]}
+$(eval $(call on_fer2013,pupil,--recipe mien-light-50 --set '$(TEACHES)'))
+runs/pupil/finished: $(TEACHERS:%=%/finished)
 
 # paper D, ten epochs as printed
 $(eval $(call on_fer2013,paper-d-shallow,--recipe paper-d-shallow))
 $(eval $(call on_fer2013,paper-d-improved,--recipe paper-d-improved))
 $(eval $(call on_fer2013,paper-d-deep,--recipe paper-d-deep))
 
-# paper E on CK+, both protocols, and its tables' rows on the first fold
+# paper E on CK+, both protocols; its tables' rows on one draw of 90/10, and four of them on FER2013
 E_48 := --recipe paper-e-ck-plus --set size=48 --epochs 30
 $(eval $(call on_ck_plus,paper-e-ck-plus,$(E_48)))
 $(eval $(call on_ck_plus,paper-e-ck-plus-by-subject,$(E_48) --set protocol=ten-fold-by-subject))
+
+E_ROW := $(E_48) --set protocol=random-90-10
+define e_row
+TRAININGS += runs/paper-e-$(1)-$(2)/finished
+runs/paper-e-$(1)-$(2)/finished: | $(VENV)/.installed-dev
+	$(BIN)/mien train $(E_ROW) --set network_options.attention=$(1) --set network_options.position=$(2) \
+	    --data $$(MIEN_DATA)/ck48 --out runs/paper-e-$(1)-$(2) $$(if $$(wildcard runs/paper-e-$(1)-$(2)/last),--resume)
+	touch $$@
+endef
+$(foreach position,after-conv before-pool after-pool,$(eval $(call e_row,csa,$(position))))
+$(foreach attention,none ca sa se cbam scse,$(eval $(call e_row,$(attention),before-pool)))
+$(foreach attention,none ca sa csa,$(eval $(call on_fer2013,ablation-light-vgg16-$(attention),--recipe light-vgg16 \
+    --epochs 12 --set network_options.attention=$(attention))))
 
 # paper A, ten epochs each
 $(eval $(call on_fer2013,paper-a-0,--recipe paper-a))

@@ -6,7 +6,6 @@ Knows nothing of model directories; `export/engine_from_onnx.py` adds files and 
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from runtime.engines.tensorrt_api import Built, build_engine
 from runtime.errors import BAD_INPUT, UNAVAILABLE, BadModel, MienError, Unavailable
+from runtime.machine import peak_memory
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,6 +91,6 @@ def _child(folder: str) -> int:
         return error.exit_code
     facts = asdict(built)
     (place / "engine").write_bytes(facts.pop("content"))
-    facts["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    facts["peak_bytes"] = peak_memory()
     (place / "built.json").write_text(json.dumps(facts))
     return 0

@@ -6,12 +6,12 @@ import argparse
 import base64
 import dataclasses
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from html_reader import Page
 from tiny_graphs import random_faces
 from tiny_model import LABELS
 
@@ -27,44 +27,8 @@ from runtime.agreement import wilson_interval
 from runtime.card import Model, load_model
 from runtime.errors import BadInput
 
-VOID = {"meta", "img"}
 EVIL = "<script>alert(1)</script>&amp;'\"$x_1$"
 SOURCE = {"name": "fer2013", "split": "Training", "sha256": "f" * 64}
-
-
-class Page(HTMLParser):
-    """Collects tags, addresses and words; refuses tags that are not closed in order."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.addresses: list[str] = []
-        self.ids: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-        self.all = " ".join(self.words)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.addresses += [value or "" for key, value in attrs if key.endswith(("href", "src", "action"))]
-        self.ids += [value or "" for key, value in attrs if key == "id"]
-        assert not any(key.startswith("on") for key, _ in attrs)
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data.strip())
 
 
 def flags(*more: str) -> argparse.Namespace:

@@ -110,6 +110,10 @@ def test_a_run_is_not_overwritten(finished: tuple[Path, Fitted]) -> None:
         train_toy(finished[0])
 
 
+def test_a_run_is_the_same_however_its_command_was_spelled(finished: tuple[Path, Fitted]) -> None:
+    assert train_toy(finished[0], resume=True, facts=FACTS | {"command": "spelled otherwise"}) == finished[1]
+
+
 def test_another_runs_folder_is_not_resumed(finished: tuple[Path, Fitted]) -> None:
     with pytest.raises(BadInput, match="the same labels as the run"):
         train_toy(finished[0], resume=True, facts=FACTS | {"labels": ["a", "b", "c"]})

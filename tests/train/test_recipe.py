@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from runtime.config import build
 from runtime.errors import BadConfig, BadInput
+from train.datasets import DATASETS
 from train.networks import NETWORKS, build_network
-from train.recipe import RECIPES, Recipe, load_recipe
+from train.recipe import RECIPES, DataName, Recipe, load_recipe
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
@@ -44,6 +46,10 @@ def test_a_shipped_recipe_builds_its_network_for_its_faces(name: str) -> None:
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_recipe_says_where_it_comes_from(name: str) -> None:
     assert (RECIPES / f"{name}.yaml").read_text().startswith("# ")
+
+
+def test_a_recipe_may_name_every_data_set() -> None:
+    assert set(get_args(DataName)) == set(DATASETS)
 
 
 def test_a_file_gives_its_name_to_the_recipe(tmp_path: Path) -> None:
