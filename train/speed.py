@@ -113,7 +113,7 @@ def _augmentation(faces: LabelledFaces, rounds: int) -> dict[str, Any]:
         for _ in range(repeats):
             order = torch.randperm(len(images), generator=generator)
             for start in range(0, len(images), BATCH):
-                augment(images[order[start : start + BATCH]], size, how, generator, crop)
+                augment(images.index_select(0, order[start : start + BATCH]), size, how, generator, crop)
         return repeats * len(images) / (time.perf_counter() - began)
 
     def theirs() -> float:

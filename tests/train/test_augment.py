@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from train.augment import Augmentation, augment, change, draw
+from train.augment import Augmentation, _pick, _pick_on_cpu, augment, change, draw
 
 NOTHING = Augmentation(flip=0, vertical_flip=0, rotation=0, scale=0, shift=0, contrast=0, brightness=0, cutout=0)
 
@@ -136,3 +136,10 @@ def test_a_share_of_the_changes_is_that_of_the_batch(faces: torch.Tensor) -> Non
     changes = draw(8, Augmentation(), generator())
     whole, half = change(faces, 24, changes), change(faces[4:], 24, changes[4:])
     assert torch.allclose(whole[4:], half, atol=1e-3)
+
+
+def test_torch_on_a_gpu_picks_the_pixels_that_numpy_picks(faces: torch.Tensor) -> None:
+    by = draw(len(faces), only(flip=0.5, vertical_flip=0.5), generator(3))
+    top, left = (by.place_y * 5).long(), (by.place_x * 5).long()
+
+    assert torch.equal(_pick(faces, by, top, left, 20), _pick_on_cpu(faces, by, top, left, 20))

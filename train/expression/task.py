@@ -58,7 +58,7 @@ class ExpressionTask:
         for step in range(self.steps_per_epoch):
             chosen = order[step * count : (step + 1) * count]
             changes = draw(len(chosen), recipe.augmentation, generator)
-            faces = change(self.images[chosen[rows]], size, changes[rows], recipe.crop)
+            faces = change(self.images.index_select(0, chosen[rows]), size, changes[rows], recipe.crop)
             labels = self.labels[chosen[rows]]
             if not recipe.mixup:
                 yield faces, Targets(labels, labels, 1.0)
