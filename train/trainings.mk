@@ -21,6 +21,7 @@ endef
 # the model that ships, the same for longer, two more as its teachers, and the pupil of all three
 $(eval $(call on_fer2013,mien-light,--recipe mien-light))
 $(eval $(call on_fer2013,mien-light-50,--recipe mien-light-50))
+$(eval $(call on_fer2013,mien-light-again,--recipe mien-light-again --init train/checkpoints/mien-light-50 --seed 1))
 $(eval $(call on_fer2013,teacher-1,--recipe mien-light-50 --seed 1))
 $(eval $(call on_fer2013,teacher-2,--recipe mien-light-50 --seed 2))
 TEACHERS := runs/mien-light-50 runs/teacher-1 runs/teacher-2
