@@ -6,7 +6,7 @@ Weights rounded mostly one way, and values clipped, shift a channel's mean for e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 import onnx
@@ -21,14 +21,15 @@ from runtime.errors import BadInput, MienError
 BATCH = 32
 
 
-def correct_biases(model: onnx.ModelProto, scales: dict[str, np.float32], faces: np.ndarray) -> onnx.ModelProto:
+def correct_biases(model: onnx.ModelProto, scales: dict[str, np.float32], faces: np.ndarray,
+                   keep_float: Collection[str] = ()) -> onnx.ModelProto:
     """Return the float32 graph with the biases that its INT8 form should have; run in float it is *not* the same.
 
-    faces: (N, C, H, W) uint8 to calibrate on. Each layer in the graph's order is measured with those before it already
-    corrected: one pass a layer over the graph up to there, in constant memory. Raises BadInput for faces of another
-    shape or none, MienError naming a layer whose output is not finite.
+    faces: (N, C, H, W) uint8 to calibrate on. keep_float: layers that are not rounded. Each layer in the graph's order
+    is measured with those before it already corrected: one pass a layer over the graph up to there, in constant memory.
+    Raises BadInput for faces of another shape or none, MienError naming a layer whose output is not finite.
     """
-    chosen = plan(model)
+    chosen = plan(model, keep_float)
     reference = _with_own_biases(model, chosen.nodes)
     # the GPU form holds the integers of the CPU form, and leaves the layers' own outputs as they are
     rounded = quantize(reference, chosen, scales, "gpu")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ from calibration.pick_images import (
     pick_random,
     pick_stratified,
 )
-from calibration.ranges import Method
 from export.calibration_faces import FacePool
-from export.int8_from_onnx import RANGES_FILE, int8_from_ranges
+from export.int8_from_onnx import RANGES_FILE, Rounding, int8_from_ranges
 from export.observe_model import observe_model
 from runtime.card import FileEntry, Model, ModelCard
 from runtime.command_line import say
@@ -70,13 +69,11 @@ def pick(pool: FacePool, how: Selection, features: np.ndarray | None = None) -> 
             else pick_herding(features, how.images))
 
 
-def calibrate_on_faces(model: Model, pool: FacePool, how: Selection, method: Method, percentile: float,
-                       images: ImageList | None = None, resume: bool = False, coverage: bool = False,
-                       keep_float: Collection[str] = ()) -> ModelCard:
+def calibrate_on_faces(model: Model, pool: FacePool, how: Selection, rounding: Rounding,
+                       images: ImageList | None = None, resume: bool = False, coverage: bool = False) -> ModelCard:
     """Quantize a model on chosen faces, or on those of a list; leaves the list and the histograms beside the graphs.
 
-    keep_float: layers to leave in float. coverage: say how well the list stands for the pool, features included (one
-    pass over the whole pool).
+    coverage: say how well the list stands for the pool, features included (one pass over the whole pool).
     """
     wants_features = coverage or (images is None and how.choice in BY_FEATURES)
     features = pool_features(model, pool) if wants_features else None
@@ -91,11 +88,11 @@ def calibrate_on_faces(model: Model, pool: FacePool, how: Selection, method: Met
     images = images or list_images([pool.names[i] for i in picks], faces, how.choice, how.seed, pool.source)
     ranges = observe_model(model, faces, resume)
     chosen = images.source | {"choice": images.choice, "seed": images.seed, "list_sha256": images.sha256()}
-    return int8_from_ranges(model, ranges, method, percentile, chosen, encode_list(images, report), keep_float)
+    return int8_from_ranges(model, ranges, rounding, chosen, encode_list(images, report), faces)
 
 
-def calibrate_from_histograms(model: Model, files: Sequence[Path], method: Method, percentile: float,
-                              alone: bool = False, keep_float: Collection[str] = ()) -> ModelCard:
+def calibrate_from_histograms(model: Model, files: Sequence[Path], rounding: Rounding,
+                              alone: bool = False) -> ModelCard:
     """Rebuild both INT8 graphs from what devices saw, merged with what the model was calibrated on unless `alone`.
 
     Every value counts once, so that a file of many images outweighs one of few. Raises BadInput for a file of another
@@ -114,8 +111,7 @@ def calibrate_from_histograms(model: Model, files: Sequence[Path], method: Metho
                            "time; leave it out")
         found.append(ranges)
         merged.append({"sha256": digest, "images": ranges.images})
-    return int8_from_ranges(model, merge_ranges(found), method, percentile, {**before, "merged": merged},
-                            keep_float=keep_float)
+    return int8_from_ranges(model, merge_ranges(found), rounding, {**before, "merged": merged})
 
 
 def original_ranges(model: Model) -> ActivationRanges:

@@ -83,19 +83,20 @@ def _verdict(found: Calibration) -> Iterable[str]:
                "FILE --held-out PATH</code>.</p>")
         return
     yield f"<p class='verdict'>{text(_sentence(measured))} {text(small)}</p>"
-    rows = [["FP32", percent(measured.fp32_accuracy), _interval(measured.fp32_interval), "", "", "", "", "",
+    rows = [["FP32", percent(measured.fp32_accuracy), _interval(measured.fp32_interval), "", "", "", "", "", "",
              f"{graphs['fp32'].bytes / 1e6:.2f} MB"]]
     for form in measured.forms:
         c = form.comparison
         rows.append([_FORMS[form.graph], percent(c.accuracy_engine), _interval(form.interval),
-                     _points(c.accuracy_drop), f"{form.lost} / {form.won}", _fine(c.agreement), f"{c.mean_kl:.5f}",
-                     f"{c.worst_kl:.3f}", f"{graphs[form.graph].bytes / 1e6:.2f} MB"])
-    yield table(["graph", "accuracy", "95 % interval", "points", "lost / won", "agreement", "KL mean", "worst", "file"],
-                rows)
+                     _points(c.accuracy_drop), " to ".join(map(_points, reversed(form.lost_interval))),
+                     f"{form.lost} / {form.won}", _fine(c.agreement), f"{c.mean_kl:.5f}", f"{c.worst_kl:.3f}",
+                     f"{graphs[form.graph].bytes / 1e6:.2f} MB"])
+    yield table(["graph", "accuracy", "95 % interval", "points", "95 % interval", "lost / won", "agreement", "KL mean",
+                 "worst", "file"], rows)
     notes = [f"{measured.images:,} faces of {_name(measured.held_out)}, single view, on this machine’s CPU; KL in "
-             "nats, FP32’s answers against INT8’s. The intervals (Wilson) are each accuracy’s own: on the same "
-             "faces a difference is surer than they suggest. “Lost” were right in FP32 and are wrong in INT8, "
-             "“won” the reverse."]
+             "nats, FP32’s answers against INT8’s. An accuracy’s interval is Wilson’s; that of the points is paired "
+             "(Newcombe’s method 10), for the same faces were answered. “Lost” were right in FP32 and are wrong in "
+             "INT8, “won” the reverse."]
     broken = sum(form.comparison.non_finite for form in measured.forms)
     if broken:
         notes.append(f"{broken} answers were not finite and count as wrong.")

@@ -17,8 +17,8 @@ from torch import nn
 from calibration.onnx_graph import Graph, parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
+from export.golden_bound import golden_bound
 from export.half_from_onnx import half_from_onnx
-from export.int8_from_onnx import golden_bound
 from runtime.agreement import compare
 from runtime.card import FileEntry, Model, ModelCard, save_card
 from runtime.durable import replacing_directory

@@ -7,63 +7,72 @@ so that the model can be calibrated again, by another method or with more light,
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from calibration.bias_correction import correct_biases
 from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import Method, choose_threshold, scale_of
 from calibration.zero_ranges import warn_of_zeros
+from export.golden_bound import golden_bound
 from export.half_from_onnx import half_from_onnx
 from export.observe_model import observe_model
 from runtime.card import FileEntry, Model, ModelCard, save_card
 from runtime.durable import replacing_directory
-from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from runtime.errors import BadInput, MienError
+from runtime.errors import BadInput
 from runtime.ranges_file import ActivationRanges, encode_ranges
 
 RANGES_FILE, LIST_FILE = "ranges.hist", "images.json"
-# The golden faces' departure is measured on this machine; other processors round other sums (ONNX Runtime's x86
-# kernels without VNNI saturate), so twice that is allowed, and never less than a tenth of a logit.
-HEADROOM, LEAST_BOUND = 2.0, 0.1
-# Share of the golden logits' whole spread: a departure beyond it says that the ranges are wrong, not coarse
-MOST_DEPARTURE = 0.15
+
+@dataclass(frozen=True)
+class Rounding:
+    """How a graph is rounded: the ranges' method, what stays float, and what is done about the error."""
+
+    method: Method = "percentile"
+    percentile: float = 99.999
+    keep_float: tuple[str, ...] = ()  # nodes of fp32.onnx to leave in float (half in the GPU form)
+    correct_biases: bool = False  # needs the calibration faces
+    draws: int = 0  # of legal backends, which the golden bounds are derived from; 0 measures them here
 
 
-def int8_from_onnx(model: Model, faces: np.ndarray, method: Method, percentile: float,
-                   chosen: dict[str, Any]) -> ModelCard:
+def int8_from_onnx(model: Model, faces: np.ndarray, how: Rounding, chosen: dict[str, Any]) -> ModelCard:
     """Calibrate on (N, C, H, W) uint8 faces, write both INT8 graphs and the new card; `chosen` says which faces.
 
     Raises BadInput, BadModel; MienError where the result departs beyond sense, and then nothing is written.
     """
-    return int8_from_ranges(model, observe_model(model, faces, keep_state=False), method, percentile, chosen)
+    return int8_from_ranges(model, observe_model(model, faces, keep_state=False), how, chosen, faces=faces)
 
 
-def int8_from_ranges(model: Model, ranges: ActivationRanges, method: Method, percentile: float, chosen: dict[str, Any],
-                     image_list: bytes | None = None, keep_float: Collection[str] = ()) -> ModelCard:
+def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chosen: dict[str, Any],
+                     image_list: bytes | None = None, faces: np.ndarray | None = None) -> ModelCard:
     """Write both INT8 graphs, the histograms they come from and, if given, the image list; return the new card.
 
-    keep_float: nodes of fp32.onnx to leave in float (half in the GPU form), as `mien sensitivity` finds them. Raises as
-    `int8_from_onnx`, and BadInput for histograms of another graph, or for a node that cannot be quantized anyway.
+    faces: those of the ranges, to correct biases on. Raises as `int8_from_onnx`, and BadInput for histograms of another
+    graph, for a node to keep in float that is not quantized anyway, or for biases to correct without faces.
     """
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
-    everything, chosen_nodes = plan(fp32), plan(fp32, keep_float)
-    unknown = sorted(set(keep_float) - set(everything.nodes))
+    everything, chosen_nodes = plan(fp32), plan(fp32, how.keep_float)
+    unknown = sorted(set(how.keep_float) - set(everything.nodes))
     if unknown:
         raise BadInput(f"expected layers that INT8 would quantize, found {unknown[0]}; they are "
                        f"{', '.join(everything.nodes)}")
     if ranges.graph_sha256 != model.card.graphs["fp32"].sha256 or set(ranges.histograms) != set(everything.tensors):
         raise BadInput(f"expected histograms of {model.directory}/fp32.onnx ({model.card.graphs['fp32'].sha256[:12]}), "
                        f"found those of another graph ({ranges.graph_sha256[:12]}); take them with this model")
-    thresholds = {name: choose_threshold(h, method, percentile) for name, h in ranges.histograms.items()}
+    thresholds = {name: choose_threshold(h, how.method, how.percentile) for name, h in ranges.histograms.items()}
     scales = {name: scale_of(t) for name, t in thresholds.items()}
+    if how.correct_biases and faces is None:
+        raise BadInput("expected calibration faces to correct biases on, found histograms alone; leave "
+                       "--correct-biases out, or give --images")
+    rounded = fp32 if faces is None or not how.correct_biases else correct_biases(fp32, scales, faces, how.keep_float)
     contents = {
-        "int8": quantize(fp32, chosen_nodes, scales, "cpu").SerializeToString(),
-        "int8-gpu": half_from_onnx(quantize(fp32, chosen_nodes, scales, "gpu")).SerializeToString(),
+        "int8": quantize(rounded, chosen_nodes, scales, "cpu").SerializeToString(),
+        "int8-gpu": half_from_onnx(quantize(rounded, chosen_nodes, scales, "gpu")).SerializeToString(),
     }
-    bounds = {graph: golden_bound(model, graph, content) for graph, content in contents.items()}
+    bounds = {graph: golden_bound(model, graph, content, how.draws) for graph, content in contents.items()}
     with replacing_directory(model.directory, keep_files=True) as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
@@ -77,26 +86,15 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, method: Method, per
             graphs=model.card.graphs | {g: FileEntry.of(directory / f"{g}.onnx") for g in contents},
             golden_bound=model.card.golden_bound | bounds,
             calibration={
-                "method": method, "percentile": percentile if method == "percentile" else None,
+                "method": how.method, "percentile": how.percentile if how.method == "percentile" else None,
                 "images": ranges.images, "images_sha256": ranges.images_sha256, "images_from": chosen,
                 "files": {what: dataclasses.asdict(FileEntry.of(directory / name)) for what, name in beside.items()},
                 "thresholds": {name: float(t) for name, t in thresholds.items()},
                 "quantized_nodes": len(chosen_nodes.nodes), "kept_float": list(chosen_nodes.kept_float),
+                "biases_corrected": how.correct_biases,
+                "golden_bound_from": f"{how.draws} legal backends" if how.draws else "twice the departure measured",
                 "warnings": list(warn_of_zeros(fp32, chosen_nodes, ranges.histograms)),
             },
         )
         save_card(directory, card)
     return card
-
-
-def golden_bound(model: Model, graph: str, content: bytes) -> float:
-    """Return the bound for a graph: twice its departure on the golden faces."""
-    golden = model.read_golden()
-    engine = OnnxRuntimeEngine(content, graph, "int8", fuse_qdq=graph != "int8-gpu")
-    logits = engine.run({model.card.input_name: golden.faces})[model.card.output_name]
-    delta = float(np.abs(logits.astype(np.float64) - golden.logits).max())
-    most = MOST_DEPARTURE * float(np.ptp(golden.logits))
-    if not delta <= most:
-        raise MienError(f"expected {graph} within {most:.3g} of PyTorch on the golden faces, found {delta:.3g}; "
-                        "nothing was written: calibrate on more, or on other, images")
-    return round(max(LEAST_BOUND, HEADROOM * delta), 4)

@@ -12,7 +12,7 @@ import numpy as np
 
 from calibration.pick_images import pick_random
 from export.find_mix import Sensitivity, find_mix
-from runtime.agreement import Comparison, compare, wilson_interval
+from runtime.agreement import Comparison, compare, paired_interval, wilson_interval
 from runtime.card import Model
 from runtime.engines import open_graph_on_cpu
 from runtime.engines.face_batches import engine_logits, run_all
@@ -34,11 +34,15 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class FormFigures:
-    """One INT8 form against FP32 on the same faces. `lost` were right before and are wrong now, `won` the reverse."""
+    """One INT8 form against FP32 on the same faces. `lost` were right before and are wrong now, `won` the reverse.
+
+    Intervals are of 95 %: its accuracy's own, and the paired one of the accuracy lost, in points of 100.
+    """
 
     graph: str
     comparison: Comparison
-    interval: tuple[float, float]  # of its accuracy: Wilson, 95 %
+    interval: tuple[float, float]
+    lost_interval: tuple[float, float]
     lost: int
     won: int
 
@@ -68,9 +72,10 @@ def measure_int8(model: Model, held_out: HeldOut, budget: float, layer_faces: in
     for graph in FORMS:
         found = _logits(model, graph, held_out.faces)
         still = found.argmax(1) == held_out.labels
+        least, most = paired_interval(right, still)
         forms.append(FormFigures(graph, compare(wanted, found, held_out.labels, held_out.label_names),
-                                 wilson_interval(int(still.sum()), len(still)), int((right & ~still).sum()),
-                                 int((~right & still).sum())))
+                                 wilson_interval(int(still.sum()), len(still)), (100 * least, 100 * most),
+                                 int((right & ~still).sum()), int((~right & still).sum())))
     some = pick_random(len(right), min(layer_faces, len(right)), seed=0)
     layers = find_mix(model, held_out.faces[some], held_out.labels[some], budget, None)
     return Int8Figures(held_out.source, len(right), float(right.mean()), wilson_interval(int(right.sum()), len(right)),

@@ -102,6 +102,7 @@ def _command(args: argparse.Namespace) -> str:
         words += ["--coverage"] * args.coverage
     words += ["--method", args.method, *(["--percentile", f"{args.percentile:g}"] * (args.method == "percentile"))]
     words += ["--keep-float", *args.keep_float] if args.keep_float else []
+    words += ["--correct-biases"] * args.correct_biases + (["--draws", str(args.draws)] if args.draws else [])
     words += ["--report", args.report.name, *(["--held-out", "PATH"] if args.held_out else []), "--budget",
               f"{args.budget:g}", "--layer-faces", str(args.layer_faces), *["--show-faces"] * args.show_faces]
     return shlex.join(words)

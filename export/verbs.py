@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export import fine_tune_verbs, oracle_verbs, report_verbs, sensitivity_verbs
+from export import equalize_verbs, fine_tune_verbs, oracle_verbs, report_verbs, sensitivity_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
@@ -59,6 +59,7 @@ def verb_calibrate(args: argparse.Namespace) -> int:
     from calibration.image_list import read_list
     from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
     from export.calibration_faces import load_pool
+    from export.int8_from_onnx import Rounding
     from runtime.card import MODELS, load_model
 
     model = load_model(args.model)
@@ -69,14 +70,14 @@ def verb_calibrate(args: argparse.Namespace) -> int:
         raise BadInput(f"expected a model of your own to calibrate, found {model.directory}, which ships with mien; "
                        "copy it first")
     pool = None
+    rounding = Rounding(args.method, args.percentile, tuple(args.keep_float), args.correct_biases, args.draws)
     if args.from_histograms:
-        card = calibrate_from_histograms(model, args.from_histograms, args.method, args.percentile, args.alone,
-                                         args.keep_float)
+        card = calibrate_from_histograms(model, args.from_histograms, rounding, args.alone)
     else:
         images = read_list(args.list) if args.list else None
         pool = load_pool(_faces_to_choose_from(args), args.dataset, model.card.input)
-        card = calibrate_on_faces(model, pool, Selection(args.choice, args.n, args.seed), args.method, args.percentile,
-                                  images, args.resume, args.coverage, args.keep_float)
+        card = calibrate_on_faces(model, pool, Selection(args.choice, args.n, args.seed), rounding, images, args.resume,
+                                  args.coverage)
     if args.tensorrt_cache:
         _write_tensorrt_cache(args, card)
     for graph in ("int8", "int8-gpu"):
@@ -234,6 +235,10 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--alone", action="store_true", help="with --from-histograms: leave the model's own out")
     p.add_argument("--keep-float", nargs="+", default=[], metavar="LAYER",
                    help="leave these layers in half precision; mien sensitivity finds which")
+    p.add_argument("--correct-biases", action="store_true",
+                   help="take from each bias what rounding adds to its layer on average, measured on the faces")
+    p.add_argument("--draws", type=int, default=0,
+                   help="derive the golden bounds from this many legal backends (59: minutes), not from this machine")
     p.add_argument("--tensorrt-cache", type=Path, metavar="FILE",
                    help="also write a calibration cache for builders that take one (TensorRT ≤ 10.x, DeepStream)")
     p.add_argument("--tensorrt-version", default="10.3.0", help="of that builder")
@@ -272,5 +277,6 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--frames", type=int, default=150)
 
     oracle_verbs.add_verbs(verb)
+    equalize_verbs.add_verbs(verb)
     sensitivity_verbs.add_verbs(verb)
     fine_tune_verbs.add_verbs(verb)

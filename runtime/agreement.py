@@ -74,6 +74,33 @@ def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, 
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def paired_interval(right_before: np.ndarray, right_after: np.ndarray, z: float = 1.959964) -> tuple[float, float]:
+    """Return the interval of the accuracy lost (before minus after, shares) on the same N images; both (N,) bool.
+
+    Newcombe 1998, method 10, https://doi.org/10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C: two
+    Wilson intervals and the images' correlation. Far narrower than two accuracies' own intervals, for most images are
+    answered alike. Raises ValueError for arrays of different lengths; (-1, 1) without an image.
+    """
+    if right_before.shape != right_after.shape:
+        raise ValueError(f"expected answers to the same images, found {right_before.shape} and {right_after.shape}")
+    count = len(right_before)
+    if not count:
+        return -1.0, 1.0
+    both, neither = int((right_before & right_after).sum()), int((~right_before & ~right_after).sum())
+    lost, won = int((right_before & ~right_after).sum()), int((~right_before & right_after).sum())
+    before, after = (both + lost) / count, (both + won) / count
+    product = float(both * neither - lost * won)
+    product = max(product - count / 2, 0.0) if product > 0 else product  # the paper's correction for continuity
+    margins = (both + lost) * (won + neither) * (both + won) * (lost + neither)
+    phi = product / math.sqrt(margins) if margins else 0.0
+    (low_before, high_before), (low_after, high_after) = (wilson_interval(both + lost, count, z),
+                                                          wilson_interval(both + won, count, z))
+    down, up = (before - low_before, high_after - after), (after - low_after, high_before - before)
+    difference = before - after
+    return (difference - math.sqrt(down[0] ** 2 - 2 * phi * down[0] * down[1] + down[1] ** 2),
+            difference + math.sqrt(up[0] ** 2 - 2 * phi * up[0] * up[1] + up[1] ** 2))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """An engine against its reference on the same images; shares of 0–1, recall changes in points of 100."""

@@ -21,6 +21,7 @@ from export.calibrate import Selection, calibrate_on_faces
 from export.calibration_faces import FacePool
 from export.calibration_page import Calibration, calibration_page
 from export.calibration_pictures import contact_sheet, share_text, spread_over
+from export.int8_from_onnx import Rounding
 from export.measure_int8 import HeldOut, Int8Figures, measure_int8
 from export.report_verbs import require_report, write_report
 from runtime.agreement import wilson_interval
@@ -43,7 +44,8 @@ def pool() -> FacePool:
 @pytest.fixture(scope="module")
 def model(tiny_export, pool: FacePool, tmp_path_factory: pytest.TempPathFactory) -> Model:
     directory = shutil.copytree(tiny_export.directory, tmp_path_factory.mktemp("page") / "model")
-    calibrate_on_faces(load_model(directory), pool, Selection("random", 16), "percentile", 99.0, coverage=True)
+    calibrate_on_faces(load_model(directory), pool, Selection("random", 16), Rounding("percentile", 99.0),
+                       coverage=True)
     return load_model(directory)
 
 

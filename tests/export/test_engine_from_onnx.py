@@ -22,7 +22,7 @@ from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from export.engine_from_onnx import engine_from_onnx
 from export.half_from_onnx import half_from_onnx
-from export.int8_from_onnx import int8_from_onnx
+from export.int8_from_onnx import Rounding, int8_from_onnx
 from runtime.card import Model, load_model
 from runtime.engines.compile import CompileRequest, compile_onnx
 from runtime.errors import BadInput, BadModel, MienError, Unavailable
@@ -100,7 +100,7 @@ def test_onnx_runtimes_own_int8_graph_is_rejected_with_the_parsers_reason(tiny_e
 @needs_rtx
 def test_our_int8_graph_of_the_same_network_is_accepted(tiny_export, tmp_path: Path) -> None:
     directory = shutil.copytree(tiny_export.directory, tmp_path / "model")
-    int8_from_onnx(load_model(directory), random_faces(32), "max", 100, {})
+    int8_from_onnx(load_model(directory), random_faces(32), Rounding("max"), {})
     assert engine_from_onnx(load_model(directory), "int8", RTX, "sm86", tmp_path / "out", 120).engine.is_file()
 
 

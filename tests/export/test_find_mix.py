@@ -14,6 +14,7 @@ from tiny_graphs import random_faces
 from export.calibrate import Selection, calibrate_on_faces
 from export.calibration_faces import FacePool
 from export.find_mix import Sensitivity, doubts, draw_sensitivity, find_mix, mix_lines
+from export.int8_from_onnx import Rounding
 from runtime.card import Model, load_model
 from runtime.errors import BadInput
 
@@ -22,7 +23,7 @@ from runtime.errors import BadInput
 def model(tiny_export, tmp_path_factory: pytest.TempPathFactory) -> Model:
     directory = shutil.copytree(tiny_export.directory, tmp_path_factory.mktemp("mix") / "model")
     pool = FacePool(random_faces(24), [f"{i}.png" for i in range(24)], {"name": "noise"}, np.arange(24) % 2, ("a", "b"))
-    calibrate_on_faces(load_model(directory), pool, Selection("random", 16), "max", 0)
+    calibrate_on_faces(load_model(directory), pool, Selection("random", 16), Rounding("max"))
     return load_model(directory)
 
 

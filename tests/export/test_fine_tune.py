@@ -21,7 +21,7 @@ from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
 from export.fine_tune import carry_over_int8, compare_fine_tuned, input_scales, thresholds_of
-from export.int8_from_onnx import int8_from_onnx
+from export.int8_from_onnx import Rounding, int8_from_onnx
 from export.model_from_checkpoint import model_from_checkpoint
 from export.onnx_from_torch import onnx_from_torch
 from runtime.agreement import kl_divergence
@@ -173,7 +173,7 @@ def tuned(tiny_export, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model,
 
 def calibrated(source: Path, directory: Path) -> Model:
     model = load_model(shutil.copytree(source, directory))
-    int8_from_onnx(model, random_faces(32), "percentile", 97.0, {"name": "noise"})
+    int8_from_onnx(model, random_faces(32), Rounding("percentile", 97.0), {"name": "noise"})
     return load_model(directory)
 
 

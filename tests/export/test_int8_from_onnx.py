@@ -15,7 +15,7 @@ from calibration.onnx_graph import parse_model
 from calibration.pick_images import hash_images
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
-from export.int8_from_onnx import int8_from_onnx
+from export.int8_from_onnx import Rounding, int8_from_onnx
 from runtime.card import Model, load_model
 from runtime.engines import open_engine, open_graph_on_cpu
 from runtime.errors import BadInput, MienError
@@ -28,7 +28,7 @@ CHOSEN = {"name": "noise", "seed": 0}
 def calibrated(tiny_export, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The tiny model with its INT8 forms (read-only)."""
     directory = shutil.copytree(tiny_export.directory, tmp_path_factory.mktemp("int8") / "model")
-    int8_from_onnx(load_model(directory), random_faces(64), "percentile", 99.99, CHOSEN)
+    int8_from_onnx(load_model(directory), random_faces(64), Rounding("percentile", 99.99), CHOSEN)
     return load_model(directory)
 
 
@@ -63,14 +63,14 @@ def test_the_card_says_how_it_was_calibrated(calibrated: Model) -> None:
 
 
 def test_calibrating_again_with_the_same_faces_gives_the_same_bytes(fresh: Path, calibrated: Model) -> None:
-    card = int8_from_onnx(load_model(fresh), random_faces(64), "percentile", 99.99, CHOSEN)
+    card = int8_from_onnx(load_model(fresh), random_faces(64), Rounding("percentile", 99.99), CHOSEN)
     assert card.graphs["int8"].sha256 == calibrated.card.graphs["int8"].sha256
     assert card.graphs["int8-gpu"].sha256 == calibrated.card.graphs["int8-gpu"].sha256
 
 
 def test_a_model_can_be_calibrated_anew(fresh: Path) -> None:
-    int8_from_onnx(load_model(fresh), random_faces(16), "max", 100, CHOSEN)
-    card = int8_from_onnx(load_model(fresh), random_faces(32), "max", 100, CHOSEN)
+    int8_from_onnx(load_model(fresh), random_faces(16), Rounding("max"), CHOSEN)
+    card = int8_from_onnx(load_model(fresh), random_faces(32), Rounding("max"), CHOSEN)
     assert card.calibration["images"] == 32 and card.calibration["percentile"] is None
     assert open_engine(load_model(fresh), "int8", "cpu")
 
@@ -78,7 +78,7 @@ def test_a_model_can_be_calibrated_anew(fresh: Path) -> None:
 def test_faces_of_another_size_leave_the_model_alone(fresh: Path) -> None:
     before = {p.name: p.read_bytes() for p in fresh.iterdir()}
     with pytest.raises(BadInput, match="calibration faces of"):
-        int8_from_onnx(load_model(fresh), np.zeros((4, 1, 48, 48), np.uint8), "max", 100, CHOSEN)
+        int8_from_onnx(load_model(fresh), np.zeros((4, 1, 48, 48), np.uint8), Rounding("max"), CHOSEN)
     assert {p.name: p.read_bytes() for p in fresh.iterdir()} == before
     assert [p.name for p in fresh.parent.iterdir()] == ["model"]
 
@@ -88,7 +88,7 @@ def test_ranges_that_ruin_the_golden_faces_are_refused_and_nothing_is_written(sh
     before = {p.name: p.read_bytes() for p in directory.iterdir()}
     dark = np.full((4, 1, 48, 48), 9, np.uint8)  # half of the activations of nothing at all
     with pytest.raises(MienError, match="nothing was written: calibrate on more"):
-        int8_from_onnx(load_model(directory), dark, "percentile", 50, CHOSEN)
+        int8_from_onnx(load_model(directory), dark, Rounding("percentile", 50), CHOSEN)
     assert {p.name: p.read_bytes() for p in directory.iterdir()} == before
 
 

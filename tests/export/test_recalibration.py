@@ -11,6 +11,7 @@ import pytest
 from calibration.pick_images import pick_random
 from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
 from export.calibration_faces import FacePool
+from export.int8_from_onnx import Rounding
 from export.observe_model import observe_model
 from runtime.agreement import Comparison, compare
 from runtime.card import Model, load_model
@@ -40,11 +41,11 @@ def evening(fer2013, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Comp
 
     reference, found = logits("fp32"), {}
     pool = FacePool(day, [str(i) for i in range(len(day))], {"name": "fer2013"})
-    calibrate_on_faces(load_model(directory), pool, Selection("random", len(day)), "mse", 0)
+    calibrate_on_faces(load_model(directory), pool, Selection("random", len(day)), Rounding("mse"))
     found["by day"] = compare(reference, logits("int8"), labels, held_out.label_names)
     kiosk: Model = load_model(directory)
     write_ranges(place / "ranges.hist", observe_model(kiosk, dimmed(evening)))  # all that leaves the wall
-    calibrate_from_histograms(kiosk, [place / "ranges.hist"], "mse", 0)
+    calibrate_from_histograms(kiosk, [place / "ranges.hist"], Rounding("mse"))
     found["with the evening"] = compare(reference, logits("int8"), labels, held_out.label_names)
     return found
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from runtime.agreement import compare, kl_divergence, softmax
+from runtime.agreement import compare, kl_divergence, paired_interval, softmax
 
 LOGITS = arrays(np.float32, (5, 4), elements=st.floats(-1000, 1000, width=32))
 NAMES = ("a", "b")
@@ -76,3 +76,39 @@ def test_a_row_that_is_not_finite_is_wrong_and_counted(value: float) -> None:
 
 def test_a_class_without_images_has_no_recall() -> None:
     assert set(compare(REFERENCE, REFERENCE, LABELS * 0, NAMES).recall_change) == {"a"}
+
+
+def answers(both: int, lost: int, won: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return who was right before and after, from the four counts of a paired table."""
+    return (np.repeat([True, True, False, False], [both, lost, won, neither]),
+            np.repeat([True, False, True, False], [both, lost, won, neither]))
+
+
+@pytest.mark.parametrize(("table", "wanted"), [  # Newcombe 1998, table II, method 10
+    ((36, 12, 2, 0), (0.0569, 0.3404)), ((36, 14, 0, 0), (0.1528, 0.4167)), ((50, 0, 0, 0), (-0.0713, 0.0713))])
+def test_the_paired_interval_is_the_published_one(table: tuple[int, ...], wanted: tuple[float, float]) -> None:
+    assert paired_interval(*answers(*table)) == pytest.approx(wanted, abs=5e-5)
+
+
+@settings(deadline=None)
+@given(st.tuples(*[st.integers(0, 60)] * 4).filter(any))
+def test_the_paired_interval_holds_the_difference_and_turns_with_it(table: tuple[int, int, int, int]) -> None:
+    before, after = answers(*table)
+    low, high = paired_interval(before, after)
+    assert -1 - 1e-9 <= low <= before.mean() - after.mean() <= high <= 1 + 1e-9
+    assert paired_interval(after, before) == pytest.approx((-high, -low))
+
+
+def test_the_paired_interval_covers_the_truth_nineteen_times_in_twenty() -> None:
+    random = np.random.default_rng(0)
+    inside = 0
+    for _ in range(1000):  # 2 % lost, 1 % won, of 600 images
+        drawn = random.choice(4, 600, p=[0.6, 0.02, 0.01, 0.37])
+        low, high = paired_interval((drawn == 0) | (drawn == 1), (drawn == 0) | (drawn == 2))
+        inside += low <= 0.01 <= high
+    assert 930 <= inside <= 990  # three standard deviations of a thousand draws are 2 points
+
+
+def test_answers_to_other_images_have_no_paired_interval() -> None:
+    with pytest.raises(ValueError, match="the same images"):
+        paired_interval(np.ones(3, bool), np.ones(4, bool))
