@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint results results-calibration results-peers zoo clean
+.PHONY: demo test test-gpu lint results results-calibration results-peers zoo clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+# On a machine with an NVIDIA GPU; elsewhere every test is skipped with the reason.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -rs tests/gpu
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -27,6 +31,7 @@ results: $(VENV)/.installed-dev
 	$(BIN)/mien check mien-light --precision int8 --form gpu --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/mien-light-int8-gpu-form-PrivateTest.json
 	$(BIN)/mien bench mien-light --record docs/results/bench-mien-light-cpu.json
+	$(BIN)/python -m runtime.bench.overhead mien-light --record docs/results/engine-overhead-cpu.json
 	$(BIN)/mien bench-train --data $(MIEN_DATA)/fer2013 --record docs/results/bench-train-cpu.json
 	$(BIN)/mien oracle mien-light --data $(MIEN_DATA)/fer2013 --draws 59 \
 	    --record docs/results/oracle-mien-light-cpu.json

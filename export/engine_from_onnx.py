@@ -1,6 +1,7 @@
-"""A model directory → engines compiled ahead of time, each with a sidecar that says what it was made of.
+"""A model directory → an engine with a sidecar that says what it was made of, and what each of its layers became.
 
-Knows nothing of how a compiler is called (`runtime/engines/compile.py`) or how an engine runs.
+Compiled for the GPU that is here, whose inspector then tells the layers, or ahead of time for others. Knows nothing of
+how a compiler is called (`runtime/engines/compile.py`) or how an engine runs.
 """
 
 from __future__ import annotations
@@ -11,11 +12,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from calibration.lint import advice_for, lint
+from calibration.onnx_graph import parse_model
+from export.asked_types import asked_types
 from runtime.card import Model
 from runtime.durable import write_bytes, write_text
 from runtime.engines import graph_for
-from runtime.engines.compile import CompileRequest, compile_onnx
-from runtime.errors import BadInput
+from runtime.engines.compile import Compiled, CompileRequest, compile_onnx
+from runtime.engines.inspector import parse_layers
+from runtime.engines.layer_verdicts import JudgedLayer, count_verdicts, judge_layers
+from runtime.engines.tensorrt_builder import Watch
+from runtime.errors import BadInput, BadModel, MienError
+from runtime.machine import find_gpu, gpu_name
+
+MOST_NAMED = 5  # layers in one line; --layers and --json have them all
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """An engine that lies nowhere yet: its file's stem, its facts, the inspector's JSON and the layers judged by it.
+
+    Without an inspector's answer the last two are empty, and the facts say why.
+    """
+
+    stem: str
+    content: bytes
+    facts: dict[str, Any]
+    inspected: str = ""
+    layers: tuple[JudgedLayer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -27,42 +51,122 @@ class BuiltEngine:
     facts: dict[str, Any]
 
 
-def engine_from_onnx(model: Model, precision: str, target: str, gpu: str | None, out: Path,
-                     timeout_seconds: float) -> BuiltEngine:
-    """Compile one precision for one GPU generation into `out`. Raises BadInput, BadModel, Unavailable, MienError."""
+def request_for(model: Model, target: str, gpu: str | None, timing_folder: Path | None = None) -> CompileRequest:
+    """Return what to compile a model for, its batches from the card. Raises BadInput for what needs no compiling.
+
+    timing_folder: keeps one timing cache a device, which spares later builds the measuring of kernels. TensorRT-RTX
+    measures none: its timing cache is an empty shell (deprecated in 1.2), so it gets no file.
+    """
     if target == "cpu":
         raise BadInput("expected a target that compiles, found cpu; it needs no build: mien stream runs it as it is")
     if target == "auto":
         raise BadInput("expected a target to build for, found auto; say --target tensorrt-rtx or tensorrt")
-    graph = graph_for(precision, target)
-    content = model.read_graph(graph)
     card = model.card
-    request = CompileRequest(target, gpu, card.input_name, (card.input.channels, card.input.height, card.input.width),
-                             timeout_seconds=timeout_seconds)
-    compiled = compile_onnx(content, request)
+    timings = ""
+    if timing_folder is not None and target == "tensorrt":
+        device = hashlib.sha256(find_gpu(Path("/")).encode()).hexdigest()[:12]
+        timings = str(timing_folder / f"tensorrt-{device}.timing")
+    return CompileRequest(target, gpu, card.input_name, (card.input.channels, card.input.height, card.input.width),
+                          batches=card.batches, timing_cache=timings)
+
+
+def engine_from_onnx(model: Model, precision: str, request: CompileRequest, out: Path,
+                     watch: Watch | None = None) -> BuiltEngine:
+    """Compile one precision into `out`. Raises what `compile_model` raises."""
+    return write_engine(compile_model(model, precision, request, watch), out)
+
+
+def compile_model(model: Model, precision: str, request: CompileRequest, watch: Watch | None = None) -> CompiledModel:
+    """Compile one precision and judge its layers; writes nothing.
+
+    Raises BadInput, BadModel with lint's advice, Unavailable, MienError.
+    """
+    graph = graph_for(precision, request.target)
+    content = model.read_graph(graph)
+    try:
+        compiled = compile_onnx(content, request, watch)
+    except BadModel as error:
+        raise BadModel(f"{error}{_advice(content, request.target, str(error))}") from error
+    layers: tuple[JudgedLayer, ...] = ()
+    if compiled.inspected:
+        layers = judge_inspected(model, precision, request.target, compiled.inspected, "the inspector's answer")
+    smallest, _, largest = request.batches
+    stem = "-".join([model.card.name, precision, request.target, (request.gpu or "here").replace(",", "+"),
+                     *([f"batch{largest}"] if smallest == largest else [])])
+    facts = _facts(model, precision, graph, content, request, compiled, layers)
+    return CompiledModel(stem, compiled.built.content, facts, compiled.inspected, layers)
+
+
+def write_engine(compiled: CompiledModel, out: Path) -> BuiltEngine:
+    """Write the engine, its sidecar, and the inspector's JSON where there is one, each whole or not at all."""
+    engine, sidecar = out / f"{compiled.stem}.engine", out / f"{compiled.stem}.json"
+    write_bytes(engine, compiled.content)
+    write_text(sidecar, json.dumps(compiled.facts, indent=2) + "\n")
+    if compiled.inspected:
+        write_text(out / f"{compiled.stem}.layers.json", compiled.inspected)
+    return BuiltEngine(engine, sidecar, compiled.facts)
+
+
+def judge_inspected(model: Model, precision: str, target: str, inspected: str, name: str) -> tuple[JudgedLayer, ...]:
+    """Judge the inspector's JSON, from wherever, against the graph that a precision means on a target.
+
+    name: where the JSON is from, for errors. Raises BadInput, BadModel.
+    """
+    graph = graph_for(precision, target)
+    asked = asked_types(parse_model(model.read_graph(graph), f"{graph}.onnx"))
+    judged = judge_layers(parse_layers(inspected, name), asked)
+    if not any(layer.nodes for layer in judged) and any(layer.verdict != "opaque" for layer in judged):
+        raise BadInput(f"expected layers of {model.card.name}'s {graph}.onnx in {name}, found none that names one of "
+                       "its nodes; give the JSON of this model's engine")
+    return judged
+
+
+def require_as_asked(layers: tuple[JudgedLayer, ...]) -> None:
+    """Raise MienError where a layer is not as asked."""
+    wrong = [layer for layer in layers if layer.verdict == "not as asked"]
+    if wrong:
+        more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        named = "; ".join(f"{layer.layer.name}: {layer.why}" for layer in wrong[:MOST_NAMED])
+        raise MienError(f"expected every layer as the graph asks, found {len(wrong)} of {len(layers)} otherwise: "
+                        f"{named}{more}; --layers FILE shows every layer, mien build without --strict keeps the engine")
+
+
+def _facts(model: Model, precision: str, graph: str, content: bytes, request: CompileRequest, compiled: Compiled,
+           layers: tuple[JudgedLayer, ...]) -> dict[str, Any]:
     built = compiled.built
-    facts: dict[str, Any] = {
-        "model": card.name,
+    return {
+        "model": model.card.name,
         "precision": precision,
         "graph": graph,
         "graph_sha256": hashlib.sha256(content).hexdigest(),
-        "target": target,
-        "gpu": gpu or "here",
+        "target": request.target,
+        "gpu": request.gpu or "here",
+        "gpus": list(built.gpus) or [gpu_name() or "the GPU that is here"],
+        "gpus_left_out": built.left_out,
         "compiler_version": built.compiler_version,
         "batches": list(request.batches),
-        "tf32": False,
+        "workspace_bytes": request.workspace_bytes,
+        "tf32": built.tf32,
         "network_layers": built.layers,
         "inputs": built.inputs,
         "outputs": built.outputs,
         "engine_bytes": len(built.content),
         "engine_sha256": hashlib.sha256(built.content).hexdigest(),
+        "engine_memory": built.memory,
         "build_seconds": round(compiled.seconds, 2),
         "build_peak_bytes": compiled.peak_bytes,
         "compiler_warnings": list(built.warnings),
-        "layers_proven": "no: the inspector needs a GPU",
+        "layers": count_verdicts(layers) if layers else None,
+        "layers_not_inspected": compiled.not_inspected or None,
     }
-    stem = f"{card.name}-{precision}-{target}-{gpu or 'here'}"
-    engine, sidecar = out / f"{stem}.engine", out / f"{stem}.json"
-    write_bytes(engine, built.content)
-    write_text(sidecar, json.dumps(facts, indent=2) + "\n")
-    return BuiltEngine(engine, sidecar, facts)
+
+
+def _advice(content: bytes, target: str, error: str) -> str:
+    """What lint says of a graph that the parser refused, to be put behind its error; nothing where it knows nothing."""
+    try:
+        findings = advice_for(error, lint(parse_model(content, "the graph"), target))
+    except BadModel:  # not even ONNX: the parser's word stands alone
+        return ""
+    said = dict.fromkeys(f"{finding.node}: {finding.found}; {finding.rule.fix} ({finding.rule.id})"
+                         for finding in findings[:MOST_NAMED])
+    return f"; mien lint says: {'; '.join(said)}" if said else ""

@@ -8,7 +8,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export import equalize_verbs, fine_tune_verbs, oracle_verbs, report_verbs, sensitivity_verbs
+from export import (
+    build_verbs,
+    equalize_verbs,
+    fine_tune_verbs,
+    oracle_verbs,
+    report_verbs,
+    sensitivity_verbs,
+)
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
@@ -142,20 +149,6 @@ def _compare_choices(args: argparse.Namespace, model: Model) -> int:
     return DONE
 
 
-def verb_build(args: argparse.Namespace) -> int:
-    """Compile a model with NVIDIA's compiler; leaves an engine and its sidecar in --out."""
-    from export.engine_from_onnx import engine_from_onnx
-    from runtime.card import load_model
-
-    built = engine_from_onnx(load_model(args.model), args.precision, args.target, args.gpu, args.out, args.timeout)
-    facts = built.facts
-    say(f"{built.engine}  {facts['network_layers']} network layers  {facts['engine_bytes']:,} bytes  "
-        f"{args.target} {facts['compiler_version']} for {facts['gpu']}  {facts['build_seconds']} s")
-    if args.json:
-        print_json(facts)
-    return DONE
-
-
 def verb_check(args: argparse.Namespace) -> int:
     """Hold a model against its PyTorch reference: golden vectors, then labelled faces; exit 1 where it departs."""
     from export.gate.check import Budget, check
@@ -172,7 +165,7 @@ def verb_check(args: argparse.Namespace) -> int:
     model = load_model(args.model)
     graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)
     engine = (open_graph_on_cpu(model, graph, args.threads) if args.form == "gpu"
-              else open_engine(model, args.precision, args.target, args.threads))
+              else open_engine(model, args.precision, args.target, args.threads, args.cache))
     agreement = require_agreement(model, engine, graph)
     say(f"golden faces: worst |Δlogit| {agreement.largest:.2g} against PyTorch, {agreement.bound:.2g} allowed")
     if args.checkpoint:
@@ -246,18 +239,13 @@ def add_verbs(verb: AddVerb) -> None:
                    help="write no model: measure every choice at 32–2,048 faces, into this record and a PNG beside it")
     report_verbs.add_report_flags(p)
 
-    p = verb("build", verb_build)
-    p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
-    p.add_argument("--precision", choices=["fp32", "fp16", "int8"], required=True)
-    p.add_argument("--target", choices=["cpu", "tensorrt", "tensorrt-rtx"], default="tensorrt-rtx")
-    p.add_argument("--gpu", help="compile ahead of time for this generation: sm75, sm80, sm86, sm89, sm120, sm121")
-    p.add_argument("--out", type=Path, default=Path("engines"))
-    p.add_argument("--timeout", type=float, default=1800.0, help="seconds")
+    build_verbs.add_verbs(verb)
 
     p = verb("check", verb_check)
     p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
     p.add_argument("--target", default="cpu", choices=["cpu", "tensorrt", "tensorrt-rtx"])
+    p.add_argument("--cache", type=Path, help="where TensorRT's engines are kept; ~/.cache/mien/engines")
     p.add_argument("--form", choices=["cpu", "gpu"], default="cpu",
                    help="gpu: follow the graph that a GPU would get, with ONNX Runtime's arithmetic")
     p.add_argument("--data", type=Path, required=True)

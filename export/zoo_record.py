@@ -35,7 +35,7 @@ from train.datasets.labelled_faces import LabelledFaces
 ROOT = Path(__file__).parents[1]
 # What makes the graphs. How a range is observed and chosen is left out: the road asks only for the largest value seen.
 _CODE = ("train/networks/*.py", "export/onnx_from_torch.py", "export/half_*.py", "export/road.py", "export/zoo.py",
-         "calibration/quantize.py", "calibration/onnx_graph.py", "runtime/engines/tensorrt_api.py")
+         "calibration/quantize.py", "calibration/onnx_graph.py", "runtime/engines/tensorrt_builder.py")
 COMPARED = 64  # faces a network is compared on, and as many others it is calibrated on
 CHUNK = 1024  # faces between two saves of the long pass
 NOTE = ("untrained weights, batch norm's statistics and the logits' scale taken from real faces: the figures prove the "

@@ -62,6 +62,7 @@ class ModelCard:
     temperature: float = 1.0
     input_name: str = "faces"
     output_name: str = "logits"
+    batches: tuple[int, int, int] = (1, 4, 64)  # smallest, usual, largest: what engines are compiled for
     training: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
@@ -72,6 +73,8 @@ class ModelCard:
             raise ValueError(f"expected distinct labels, found {self.labels}")
         if not self.temperature > 0:
             raise ValueError(f"expected a temperature above 0, found {self.temperature}")
+        if not 1 <= self.batches[0] <= self.batches[1] <= self.batches[2]:
+            raise ValueError(f"expected batches that grow from at least 1, found {self.batches}")
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,15 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
+def sweep(folder: Path, names: str) -> None:
+    """Remove what killed writers of `names` (a glob pattern) left. The caller holds the lock that keeps others out."""
+    for leftover in folder.glob(f".{names}.{'[0-9a-f]' * 8}.*"):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes `path`'s place, on any error it is removed."""

@@ -5,6 +5,7 @@
     │   ├── BadConfig    2  a YAML file says something it may not
     │   └── BadModel     2  a model directory is not what its card promises
     └── Unavailable      3  a library, a GPU or a camera is missing
+        └── GpuLost      3  the GPU answers nobody in this process any more; a new process may find it well
 
 Knows nothing of what went wrong; only how it is said: *what was expected, what was found, what to do*.
 """
@@ -38,3 +39,7 @@ class Unavailable(MienError):
     """This machine lacks a library, a GPU or a camera that was asked for."""
 
     exit_code = UNAVAILABLE
+
+
+class GpuLost(Unavailable):
+    """The GPU's context is broken for good, or silent: only a new process can work on it again."""

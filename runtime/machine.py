@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from runtime.power import power_mode, read_text
 
 ROOT = Path(__file__).parents[1]
 # What decides how a processor sums int8 products: x86 with AVX2 and none of the VNNI or AMX ones adds pairs in 16 bits,
 # which saturate (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html); Arm's do not
 INT8_INSTRUCTIONS = ("avx2", "avx512bw", "avx_vnni", "avx_vnni_int8", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "torch", "onnx", "tensorrt-rtx")
+PACKAGES = ("numpy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "torch", "onnx", "tensorrt",
+            "tensorrt-rtx", "cuda-python", "pycuda")
 
 
-def describe_machine() -> dict[str, str]:
-    """Return processor, system, package versions and commit, as every record carries them."""
+def describe_machine(root: Path = Path("/")) -> dict[str, str]:
+    """Return processor, system, package versions and commit, as every record carries them.
+
+    Where there is one: the GPU or Jetson, its driver, L4T release, CUDA and power mode. `root` stands in for `/`.
+    """
+    from importlib.metadata import PackageNotFoundError, version  # a tenth of a kiosk's imports, and no kiosk asks
+
     facts = {"processor": _processor(), "int8_instructions": int8_instructions(),
              "system": f"{platform.system()} {platform.machine()}",
              "python": platform.python_version()}
+    board = {"gpu": gpu_name(root), "driver": driver_version(root), "l4t": l4t_release(root),
+             "cuda": cuda_version(root), "power_mode": power_mode(root)}
+    facts |= {name: value for name, value in board.items() if value}
     for package in PACKAGES:
         try:
             facts[package] = version(package)
@@ -80,3 +92,44 @@ def find_gpu(root: Path) -> str:
         if "nvidia" in text.lower():
             return text.splitlines()[0]
     return ""
+
+
+def gpu_name(root: Path = Path("/")) -> str:
+    """Return the Jetson's or the first desktop GPU's name, or ''."""
+    board = read_text(root / "proc/device-tree/model")
+    if "nvidia" in board.lower():
+        return board
+    for information in sorted(root.glob("proc/driver/nvidia/gpus/*/information")):
+        if model := re.search(r"^Model:\s*(.+)$", read_text(information), re.M):
+            return model[1].strip()
+    return ""
+
+
+def driver_version(root: Path = Path("/")) -> str:
+    """Return the NVIDIA kernel driver's version, such as `595.78`, or ''."""
+    said = read_text(root / "proc/driver/nvidia/version")
+    found = re.search(r"^NVRM version:.*?\s(\d+(?:\.\d+)+)(?:\s|$)", said, re.M)
+    return found[1] if found else ""
+
+
+def l4t_release(root: Path = Path("/")) -> str:
+    """Return the Jetson's Linux for Tegra, such as `36.4.3`, or ''.
+
+    The file begins `# R36 (release), REVISION: 4.3, GCID: …`.
+    """
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", read_text(root / "etc/nv_tegra_release"))
+    if not found:
+        return ""
+    numbers = [found[1], *found[2].rstrip(".").split(".")]
+    return ".".join(numbers + ["0"] * (3 - len(numbers)))
+
+
+def cuda_version(root: Path = Path("/")) -> str:
+    """Return the CUDA toolkit's or runtime's version under /usr/local/cuda, or ''."""
+    try:
+        said = json.loads(read_text(root / "usr/local/cuda/version.json"))["cuda"]["version"]
+        return str(said)
+    except (ValueError, KeyError, TypeError):
+        pass
+    libraries = root.glob("usr/local/cuda/targets/*/lib/libcudart.so.*.*")  # a kiosk image may hold the runtime alone
+    return max((p.name.removeprefix("libcudart.so.") for p in libraries), default="")

@@ -90,9 +90,11 @@ def run_stream(config: StreamConfig) -> Summary:
     """
     with ExitStack() as stack:
         stop = stack.enter_context(stop_on_signals())
-        model, graph = load_model(Path(config.model)), graph_for(config.precision, config.target)
-        engine = open_engine(model, config.precision, config.target, config.threads)
+        model = load_model(Path(config.model))
+        # a service uses the engines that `mien prepare` left, and never writes one: docs/engine-cache.md
+        engine = open_engine(model, config.precision, config.target, config.threads, config.cache, may_compile=False)
         stack.callback(engine.close)
+        graph = graph_for(config.precision, engine.target)
         agreement = require_agreement(model, engine, graph)
         detector = open_detector(config.faces, config.max_faces, config.face_threshold, config.threads)
         stack.callback(detector.close)

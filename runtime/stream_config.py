@@ -21,6 +21,7 @@ class StreamConfig:
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
     target: Literal["auto", "cpu", "tensorrt", "tensorrt-rtx"] = "auto"
     threads: int = 0
+    cache: Path | None = None
     faces: str = "haar"
     max_faces: int = 8
     face_threshold: float = 0.6
@@ -56,7 +57,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Strea
     if type(values.get("source")) is int:  # `source: 0`, the first camera, is a number to YAML
         values["source"] = str(values["source"])
     folder = path.absolute().parent
-    for key in ("source", "model", "faces", "events", "video"):
+    for key in ("source", "model", "cache", "faces", "events", "video"):
         value = values.get(key)
         if isinstance(value, str) and value and _is_path(key, value, folder):
             values[key] = str(folder / value)

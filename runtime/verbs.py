@@ -1,18 +1,18 @@
-"""The verbs that run on a device: stream, doctor, bench. Flags and words here; the work is elsewhere.
+"""The verbs that run on a device: stream, prepare, doctor, bench. Flags and words here; the work is elsewhere.
 
 Imports nothing heavy until a verb runs."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from pathlib import Path
 
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, UNAVAILABLE, BadInput
 
-STREAM_FLAGS = ("source", "model", "precision", "target", "faces", "events", "video", "view", "max_frames",
+TARGETS = ("cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
+STREAM_FLAGS = ("source", "model", "precision", "target", "cache", "faces", "events", "video", "view", "max_frames",
                 "max_faces", "threshold", "threads")
 
 
@@ -35,49 +35,75 @@ def verb_stream(args: argparse.Namespace) -> int:
     return DONE
 
 
+def verb_prepare(args: argparse.Namespace) -> int:
+    """Compile the engines that a stream will open on the GPU that is here, prove each on golden faces, keep them."""
+    from runtime.card import load_model
+    from runtime.engines.cache import EngineCache, default_folder
+    from runtime.prepare import prepare
+    from runtime.stream_config import StreamConfig, load_config
+
+    logging.basicConfig(format="mien: %(message)s")
+    asked = load_config(args.config) if args.config else StreamConfig  # the class holds the defaults
+    model, target = load_model(Path(args.model or asked.model)), args.target or asked.target
+    if min(args.quota_mb, args.timeout) <= 0:
+        raise BadInput(f"expected a quota and a time above 0, found {args.quota_mb} MiB and {args.timeout:g} s")
+    cache = EngineCache(args.cache or asked.cache or default_folder(), quota_bytes=args.quota_mb << 20)
+    engines = []
+    for precision in args.precision or [asked.precision]:
+        proven = prepare(model, precision, target, cache, args.timeout)
+        say(f"{model.card.name} {precision}: "
+            + (proven.to_text() if proven else f"{target} runs on the CPU here: nothing to prepare"))
+        engines += [proven.facts()] if proven else []
+    if args.json:
+        print_json({"model": model.card.name, "engines": engines})
+    return DONE
+
+
 def verb_doctor(args: argparse.Namespace) -> int:
     """Say what this machine can run and why not the rest."""
     from runtime.doctor import as_dict, can_stream, examine
+    from runtime.engines.devices import as_markdown
 
+    if args.devices:
+        print(as_markdown(), end="")
+        return DONE
     findings = examine()
     if args.json:
         print_json(as_dict(findings))
     for finding in () if args.json else findings:
-        say(f"{'yes' if finding.works else 'no ':3} {finding.what}: {finding.found}"
-            + (f"  →  {finding.fix}" if finding.fix else ""))
+        say(finding.to_text())
     return DONE if can_stream(findings) else UNAVAILABLE
 
 
 def verb_bench(args: argparse.Namespace) -> int:
     """Time models and precisions side by side, interleaved; the first is what the others are compared with."""
-    from runtime.bench import Entrant, bench
-    from runtime.card import load_model
-    from runtime.durable import write_text
-    from runtime.engines import graph_for, open_engine
-    from runtime.machine import describe_machine
+    from runtime.bench.against import compare_records, exit_code_of, read_record
+    from runtime.bench.picture import save_latencies
+    from runtime.bench.record import save_record, table
+    from runtime.bench.run import Plan, run_bench
 
-    if args.rounds < 1 or min(args.batch) < 1:
-        raise BadInput(f"expected at least one round and batches of one or more, found {args.rounds} and {args.batch}")
-    entrants = []
-    for path in args.models:
-        model = load_model(path)
-        for precision in args.precision:
-            graph = graph_for(precision, args.target)
-            engine = open_engine(model, precision, args.target, args.threads)
-            entrants.append(Entrant(f"{model.card.name} {precision}", model, engine, model.card.graphs[graph].bytes))
-    rows = [row for batch in args.batch for row in bench(entrants, batch, args.rounds)]
-    say(f"{'engine':32} {'batch':>5} {'MB':>7} {'p50 ms':>9} {'p95 ms':>9} {'faces/s':>9} {'ratio':>7}")
-    for row in rows:
-        milliseconds = row["milliseconds"]
-        say(f"{row['name']:32} {row['batch']:5} {row['bytes'] / 1e6:7.2f} {milliseconds['p50']:9.3f} "
-            f"{milliseconds['p95']:9.3f} {row['faces_per_second']:9.1f} {row['ratio']:7.3f}")
-    record = {"target": args.target, "threads": args.threads, "rounds": args.rounds, "rows": rows,
-              "made_on": describe_machine()}
+    if args.rounds < 1 or min(args.batch) < 1 or args.tolerance < 0:
+        raise BadInput(f"expected at least one round, batches of one or more and a tolerance of 0 or more, found "
+                       f"{args.rounds}, {args.batch} and {args.tolerance}")
+    logging.basicConfig(format="mien: %(message)s")
+    old = read_record(args.against) if args.against else None
+    record, failed = run_bench(Plan(tuple(args.models), tuple(args.precision or ()), args.target, tuple(args.batch),
+                                    args.rounds, args.threads))
+    for line in table(record["rows"]):
+        say(line)
+    changes = compare_records(record, old, args.tolerance) if old else []
+    for change in changes:
+        say(change.to_text())
+    if args.against:
+        record["against"] = {"record": args.against.name, "tolerance": args.tolerance,
+                             "changes": [vars(change) for change in changes]}
     if args.record:
-        write_text(args.record, json.dumps(record, indent=2) + "\n")
+        say(f"record: {save_record(args.record, record)}")
+    if args.picture:
+        save_latencies(args.picture, record["rows"])
     if args.json:
         print_json(record)
-    return DONE
+    return failed or exit_code_of(changes)
 
 
 def add_verbs(verb: AddVerb) -> None:
@@ -88,6 +114,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--model", help="a model directory, or a shipped model's name")
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"])
     p.add_argument("--target", choices=["auto", "cpu", "tensorrt", "tensorrt-rtx"])
+    p.add_argument("--cache", type=Path, help="where mien prepare left the engines")
     p.add_argument("--faces", help="haar, or a YuNet ONNX file")
     p.add_argument("--events", type=Path, help="append events to this JSON-lines file")
     p.add_argument("--video", type=Path, help="write the annotated video here (.mp4 or .avi)")
@@ -97,13 +124,26 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--threads", type=int, help="CPU threads of the engines; 0: every core")
     p.add_argument("--threshold", type=float, help="probability below which a face is 'unsure'")
 
+    p = verb("prepare", verb_prepare)
+    p.add_argument("model", nargs="?", help="a model directory, or a shipped model's name")
+    p.add_argument("--config", type=Path, help="the service's stream.yaml; what is given here overrides it")
+    p.add_argument("--precision", nargs="+", choices=["fp32", "fp16", "int8"])
+    p.add_argument("--target", choices=["auto", "cpu", "tensorrt", "tensorrt-rtx"])
+    p.add_argument("--cache", type=Path, help="where engines are kept; ~/.cache/mien/engines unless said otherwise")
+    p.add_argument("--quota-mb", type=int, default=1024, help="what all engines there may take, MiB; oldest go first")
+    p.add_argument("--timeout", type=float, default=1800.0, help="seconds an engine may take to compile")
+
     p = verb("bench", verb_bench)
     p.add_argument("models", nargs="+", type=Path, help="model directories, or shipped models' names")
-    p.add_argument("--precision", nargs="+", default=["fp32", "fp16", "int8"], choices=["fp32", "fp16", "int8"])
-    p.add_argument("--target", default="cpu", choices=["cpu", "tensorrt", "tensorrt-rtx"])
-    p.add_argument("--batch", nargs="+", type=int, default=[1, 8])
-    p.add_argument("--rounds", type=int, default=100)
-    p.add_argument("--threads", type=int, default=1)
-    p.add_argument("--record", type=Path, help="write the table to this JSON file")
+    p.add_argument("--precision", nargs="+", choices=["fp32", "fp16", "int8"], help="default: all that a model has")
+    p.add_argument("--target", default="cpu", choices=TARGETS)
+    p.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="batch sizes to sweep")
+    p.add_argument("--rounds", type=int, default=100, help="timed runs of each engine and batch")
+    p.add_argument("--threads", type=int, default=1, help="CPU threads of each engine; 0: every core")
+    p.add_argument("--record", type=Path, help="write the run to this JSON file, or into this folder under a name")
+    p.add_argument("--picture", type=Path, help="draw latency histograms here (.png)")
+    p.add_argument("--against", type=Path, help="compare with this record: exit 1 slower, 4 too few rounds to tell")
+    p.add_argument("--tolerance", type=float, default=0.05, help="share by which a median may be slower (0.05)")
 
-    verb("doctor", verb_doctor)
+    p = verb("doctor", verb_doctor)
+    p.add_argument("--devices", action="store_true", help="print the table of JetPacks and desktops that are known")

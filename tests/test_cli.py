@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.machine import find_gpu
+
 ROOT = Path(__file__).resolve().parent.parent
 BAD_INPUT, UNAVAILABLE = 2, 3
 LABELS = 7
@@ -74,8 +76,8 @@ def test_an_unknown_verb_is_a_usage_error() -> None:
 def test_help_names_every_verb_and_every_exit_code() -> None:
     result = mien("--help")
     assert result.returncode == 0
-    for word in ("data", "train", "evaluate", "export", "calibrate", "build", "check", "stream", "demo", "doctor",
-                 "0 done or passed", "4 inconclusive"):
+    for word in ("data", "train", "evaluate", "export", "calibrate", "build", "check", "prepare", "stream", "demo",
+                 "doctor", "0 done or passed", "4 inconclusive"):
         assert word in result.stdout
 
 
@@ -165,8 +167,12 @@ def test_a_missing_camera_is_no_bad_input() -> None:
     assert_refused(mien("stream", "v4l2:///dev/video97"), UNAVAILABLE, "/dev/video97")
 
 
-def test_an_engine_this_version_cannot_run_is_refused(tmp_path: Path) -> None:
-    assert_refused(mien("stream", tmp_path, "--target", "tensorrt-rtx"), UNAVAILABLE, "--target cpu")
+@pytest.mark.skipif(bool(find_gpu(Path("/"))), reason="this machine has an NVIDIA GPU")
+@pytest.mark.parametrize("arguments", [("stream", "nowhere.mp4"), ("prepare", "mien-light")])
+def test_a_gpu_target_without_a_gpu_points_to_the_cpu(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    result = mien(*arguments, "--target", "tensorrt-rtx", "--cache", tmp_path / "engines")
+    assert_refused(result, UNAVAILABLE, "NVIDIA GPU", "--target cpu")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_succeeds_where_the_stream_runs() -> None:

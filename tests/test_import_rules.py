@@ -30,6 +30,8 @@ ONLY_IN = {
     "onnxruntime": "runtime/engines/onnxruntime_engine.py",
     "tensorrt": "runtime/engines/tensorrt_api.py",
     "tensorrt_rtx": "runtime/engines/tensorrt_api.py",
+    "cuda": "runtime/engines/cuda_python.py",
+    "pycuda": "runtime/engines/cuda_pycuda.py",
 }
 
 
@@ -110,7 +112,8 @@ HEAVY = {"torch", "onnx", "onnxsim", "matplotlib", "tensorrt", "tensorrt_rtx", "
 
 
 @pytest.mark.parametrize("modules", [
-    "runtime", "runtime.stream", "runtime.doctor", "runtime.engines.compile", "runtime.engines.tensorrt_api", "mien"])
+    "runtime", "runtime.stream", "runtime.doctor", "runtime.engines.compile", "runtime.engines.tensorrt_api",
+    "runtime.engines.tensorrt_engine", "mien"])
 def test_the_device_loads_nothing_heavy(modules: str) -> None:
     assert loaded_by(modules) & HEAVY == set()
 

@@ -2,36 +2,88 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from runtime.card import PRECISIONS, Model
 from runtime.engines.engine import Engine
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from runtime.errors import BadInput, BadModel, Unavailable
+from runtime.errors import BadInput, BadModel, GpuLost, MienError
+from runtime.machine import find_gpu
 
-TARGETS = ("cpu", "tensorrt", "tensorrt-rtx", "auto")
+if TYPE_CHECKING:
+    from runtime.engines.prepared_engine import PreparedEngine
+
+log = logging.getLogger(__name__)
+
+TARGETS = ("cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx", "auto")
+GPU_TARGETS = ("tensorrt", "tensorrt-rtx")  # in the order that `auto` tries them
 
 
 def graph_for(precision: str, target: str) -> str:
-    """Return which graph file a precision means on a target: INT8 has a CPU and a GPU form. Raises BadInput."""
+    """Return which graph file a precision means on a target: INT8 has a CPU and a GPU form. Raises BadInput.
+
+    What `auto` means is known once its engine is open: ask with `engine.target`.
+    """
     if precision not in PRECISIONS:
         raise BadInput(f"expected a precision of {', '.join(PRECISIONS)}, found {precision!r}")
     if target not in TARGETS:
         raise BadInput(f"expected a target of {', '.join(TARGETS)}, found {target!r}")
-    return "int8-gpu" if precision == "int8" and target.startswith("tensorrt") else precision
+    return "int8-gpu" if precision == "int8" and target not in ("cpu", "auto") else precision
 
 
-def open_engine(model: Model, precision: str, target: str = "auto", threads: int = 0) -> Engine:
-    """Open a model on a target; `auto` is `cpu` in this version. Raises BadInput, BadModel, Unavailable."""
+def open_engine(model: Model, precision: str, target: str = "auto", threads: int = 0, cache: Path | None = None,
+                may_compile: bool = True) -> Engine:
+    """Open a model on a target; `auto` is the first of tensorrt, tensorrt-rtx and cpu that works here.
+
+    cache: where engines are kept; None: the user's cache folder. may_compile: False uses only what `mien prepare` left,
+    as a service does. Raises BadInput, BadModel, Unavailable, MienError.
+    """
     graph = graph_for(precision, target)
-    if target.startswith("tensorrt"):
-        raise Unavailable(f"expected a target this version can run, found {target}; it compiles engines (mien build) "
-                          "but does not run them yet: use --target cpu")
-    return open_graph_on_cpu(model, graph, threads)
+    if target in GPU_TARGETS:
+        return _open_compiled(model, graph, target, cache, may_compile)
+    if target == "auto" and find_gpu(Path("/")):
+        reasons = []
+        for name in GPU_TARGETS:
+            try:
+                return open_engine(model, precision, name, threads, cache, may_compile)
+            except GpuLost:  # a new process may find it well
+                raise
+            except MienError as error:  # a machine with a GPU and nothing to use it with still reads faces
+                reasons.append(str(error))
+        log.warning("auto stays on the CPU beside an NVIDIA GPU: %s", "; ".join(reasons))
+    return _open_in_onnxruntime(model, graph, threads, "cpu" if target == "auto" else target)
+
+
+def _open_compiled(model: Model, graph: str, target: str, cache: Path | None, may_compile: bool) -> Engine:
+    """Open an engine from the cache, compiled first where that is allowed."""
+    from runtime.engines.cache import EngineCache, default_folder  # not at the top: a kiosk on its CPU starts sooner
+    from runtime.engines.prepared_engine import prepare_engine
+
+    kept = EngineCache(cache or default_folder(), read_only=not may_compile)
+    return open_prepared(model, prepare_engine(model, graph, target, kept))
+
+
+def open_prepared(model: Model, prepared: PreparedEngine) -> Engine:
+    """Open an engine from the cache on the GPU. Raises BadModel, MienError, Unavailable."""
+    engine = prepared.open()
+    try:
+        _match_card(model, engine)
+    except BadModel:
+        engine.close()
+        raise
+    return engine
 
 
 def open_graph_on_cpu(model: Model, graph: str, threads: int = 0) -> Engine:
     """Open one graph file in ONNX Runtime; the GPU form too, whose arithmetic it can follow. Raises BadModel."""
+    return _open_in_onnxruntime(model, graph, threads, "cpu")
+
+
+def _open_in_onnxruntime(model: Model, graph: str, threads: int, target: str) -> Engine:
     engine = OnnxRuntimeEngine(model.read_graph(graph), str(model.directory / f"{graph}.onnx"),
-                               graph.removesuffix("-gpu"), threads, fuse_qdq=not graph.endswith("-gpu"))
+                               graph.removesuffix("-gpu"), threads, fuse_qdq=not graph.endswith("-gpu"), target=target)
     _match_card(model, engine)
     return engine
 

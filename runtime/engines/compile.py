@@ -1,29 +1,43 @@
 """ONNX bytes → an NVIDIA engine, in a child process: the compiler may crash, hang or eat memory, the caller may not.
 
-Knows nothing of model directories; `export/engine_from_onnx.py` adds files and reports.
+The child is watched: its time, its memory, its progress. Knows nothing of model directories;
+`export/engine_from_onnx.py` adds files and reports.
 """
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import json
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from runtime.engines.tensorrt_api import Built, build_engine
-from runtime.errors import BAD_INPUT, UNAVAILABLE, BadModel, MienError, Unavailable
+from runtime.durable import write_bytes
+from runtime.engines.inspector import ask_inspector
+from runtime.engines.tensorrt_builder import Built, Watch, build_engine
+from runtime.errors import BadInput, BadModel, MienError, Unavailable
 from runtime.machine import peak_memory
 
 ROOT = Path(__file__).parents[2]
+TICK = 0.05  # seconds between two looks at the child
+AHEAD_OF_TIME = "the inspector opens the engine, which needs the GPU it was built for"
 
 
 @dataclass(frozen=True)
 class CompileRequest:
-    """What to compile for: a target, a GPU (None: the one here), batch sizes and limits."""
+    """What to compile for: a target, a GPU (None: the one here), batch sizes and limits.
+
+    gpu: also several, `sm86,sm89`, or `all`. batches: three equal ones fix the shape. timing_cache: a file that earlier
+    builds' kernel timings are read from and left in, '' for none; TensorRT-RTX keeps none.
+    """
 
     target: str
     gpu: str | None
@@ -32,65 +46,174 @@ class CompileRequest:
     batches: tuple[int, int, int] = (1, 4, 64)  # smallest, usual, largest
     workspace_bytes: int = 512 << 20  # an Orin Nano shares 4–8 GB between CPU and GPU
     timeout_seconds: float = 1800.0  # a first build on a Jetson takes minutes
+    memory_bytes: int = 0  # the child may hold so much memory, GPU memory not counted; 0 for no limit
+    timing_cache: str = ""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """An engine with the compiler's word on it, the time and the child's peak memory."""
+    """An engine with the compiler's word on it, the time and the child's peak memory.
+
+    inspected: the engine inspector's JSON, '' where it could not run; not_inspected says why.
+    """
 
     built: Built
     seconds: float
     peak_bytes: int
+    inspected: str = ""
+    not_inspected: str = AHEAD_OF_TIME
 
 
-def compile_onnx(content: bytes, request: CompileRequest) -> Compiled:
-    """Compile in a child process. Raises BadModel (parser), Unavailable (library), MienError (crash, time-out)."""
+def compile_onnx(content: bytes, request: CompileRequest, watch: Watch | None = None) -> Compiled:
+    """Compile in a child process; watch hears (phase, steps done, steps in all) while it works.
+
+    Raises BadInput, BadModel (parser), Unavailable (library, GPU), MienError (crash, time-out, memory).
+    """
+    _check(request)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="mien-compile-") as folder:
         place = Path(folder)
         (place / "graph.onnx").write_bytes(content)
         (place / "request.json").write_text(json.dumps(asdict(request)))
-        command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-                   "from runtime.engines.compile import _child; sys.exit(_child(sys.argv[1]))", folder]
-        try:
-            child = subprocess.run(command, timeout=request.timeout_seconds, capture_output=True, text=True,
-                                   errors="replace", stdin=subprocess.DEVNULL, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise MienError(f"expected the {request.target} build to end in {request.timeout_seconds:.0f} s, found it "
-                            "still running and stopped it; raise --timeout") from error
-        if child.returncode != 0:
-            _raise_for(child, request.target, place)
+        with _started(place) as child:
+            _wait(child, request, place, watch)
+        if child.returncode != 0 and not (place / "built.json").is_file():
+            _raise_for(child, request, place)
         facts = json.loads((place / "built.json").read_text())
         peak = facts.pop("peak_bytes")
-        built = Built(content=(place / "engine").read_bytes(), **{**facts, "warnings": tuple(facts["warnings"])})
-    return Compiled(built, time.monotonic() - began, peak)
+        built = Built(**{**facts, "content": (place / "engine").read_bytes(), "gpus": tuple(facts["gpus"]),
+                         "warnings": tuple(facts["warnings"]), "timing_cache": (place / "timings").read_bytes()})
+        inspected, not_inspected = _inspection(child, place)
+    if built.timing_cache:
+        write_bytes(Path(request.timing_cache), built.timing_cache)
+    return Compiled(built, time.monotonic() - began, peak, inspected, not_inspected)
 
 
-def _raise_for(child: subprocess.CompletedProcess[str], target: str, place: Path) -> None:
+def _check(request: CompileRequest) -> None:
+    """Refuse numbers that a compiler would stumble over, or that would stop every build. Raises BadInput."""
+    smallest, usual, largest = request.batches
+    if not 1 <= smallest <= usual <= largest:
+        raise BadInput(f"expected batches that grow from at least 1, found {smallest}, {usual}, {largest}; give the "
+                       "smallest, the usual and the largest")
+    if request.workspace_bytes < 1 or request.memory_bytes < 0:
+        raise BadInput(f"expected bytes that the build may take, found {request.workspace_bytes} for a workspace and "
+                       f"{request.memory_bytes} for memory; give at least 1, and 0 for memory without a limit")
+    if not request.timeout_seconds > 0:
+        raise BadInput(f"expected a time-out above 0 s, found {request.timeout_seconds:g}; say how long it may take")
+
+
+@contextmanager
+def _started(place: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the child; whatever happens here, it does not outlive this block."""
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+               "from runtime.engines.compile import _child; sys.exit(_child(sys.argv[1]))", str(place)]
+    # its words go to a file: nobody empties a pipe while we wait
+    with open(place / "said", "wb") as said, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said,
+                                                              stderr=subprocess.STDOUT) as child:
+        try:
+            yield child
+        finally:
+            child.kill()
+
+
+def _wait(child: subprocess.Popen[bytes], request: CompileRequest, place: Path, watch: Watch | None) -> None:
+    """Wait for the child's end, passing on its progress. Raises MienError over time and over memory."""
+    deadline = time.monotonic() + request.timeout_seconds
+    limit, told = request.memory_bytes, 0
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(TICK)
+        told = _pass_on(place / "progress", told, watch)
+        if child.returncode is not None:
+            return
+        peak = peak_memory(Path(f"/proc/{child.pid}/status")) if limit else 0
+        if peak > limit:
+            raise MienError(f"expected the {request.target} build to keep within {limit >> 20} MiB, found it at "
+                            f"{peak >> 20} MiB and stopped it; raise --memory")
+        if time.monotonic() > deadline:
+            raise MienError(f"expected the {request.target} build to end in {request.timeout_seconds:.0f} s, found it "
+                            "still running and stopped it; raise --timeout")
+
+
+def _pass_on(progress: Path, told: int, watch: Watch | None) -> int:
+    """Tell `watch` the newest whole line of progress behind `told` bytes; returns how far it was read."""
+    if watch is None or not progress.is_file():
+        return told
+    with open(progress, "rb") as file:
+        file.seek(told)
+        lines = file.read().split(b"\n")
+    if len(lines) > 1:
+        watch(*json.loads(lines[-2]))
+    return told + sum(len(line) + 1 for line in lines[:-1])
+
+
+def _raise_for(child: subprocess.Popen[bytes], request: CompileRequest, place: Path) -> None:
     """Turn a failed child into the error it met, or say how it died."""
-    message_file = place / "error.txt"
+    message_file = place / "error.json"
     if message_file.is_file():
-        kinds = {BAD_INPUT: BadModel, UNAVAILABLE: Unavailable}
-        raise kinds.get(child.returncode, MienError)(message_file.read_text())
+        kind, message = json.loads(message_file.read_text())
+        kinds = {"BadInput": BadInput, "BadModel": BadModel, "Unavailable": Unavailable}
+        raise kinds.get(kind, MienError)(message)
+    if request.timing_cache:  # a damaged one may have killed it, and must not kill every build after this
+        Path(request.timing_cache).unlink(missing_ok=True)
+    raise MienError(f"expected the {request.target} compiler to end, found it dead by {_how_it_died(child, place)}")
+
+
+def _how_it_died(child: subprocess.Popen[bytes], place: Path) -> str:
     how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
-    said = (child.stderr or child.stdout).strip().splitlines()
-    raise MienError(f"expected the {target} compiler to end, found it dead by {how}: {said[-1] if said else 'silent'}")
+    said = (place / "said").read_text(errors="replace").strip().splitlines()
+    return f"{how}: {said[-1] if said else 'silent'}"
+
+
+def _inspection(child: subprocess.Popen[bytes], place: Path) -> tuple[str, str]:
+    """Return the inspector's JSON, or '' and why there is none: a crash in it does not cost the engine."""
+    if child.returncode != 0:
+        return "", f"the inspector died by {_how_it_died(child, place)}"
+    told, why = json.loads((place / "inspected.json").read_text())
+    return told, why
 
 
 def _child(folder: str) -> int:
-    """The child's whole life: read the request, build, write the engine and the facts."""
+    """The child's whole life: read the request, build, write the engine and the facts, inspect it where a GPU is."""
     place = Path(folder)
+    _die_with_parent()
+    values: dict[str, Any] = json.loads((place / "request.json").read_text())
+    request = CompileRequest(**values)
+    shapes: list[Sequence[int]] = [[batch, *request.face_shape] for batch in request.batches]
+    timings = Path(request.timing_cache)
+    kept = request.target == "tensorrt" and request.timing_cache
     try:
-        values = json.loads((place / "request.json").read_text())
-        shapes: list[Sequence[int]] = [[batch, *values["face_shape"]] for batch in values["batches"]]
-        profile = {values["input_name"]: (shapes[0], shapes[1], shapes[2])}
-        built = build_engine((place / "graph.onnx").read_bytes(), values["target"], values["gpu"], profile,
-                             values["workspace_bytes"])
+        with open(place / "progress", "w", buffering=1) as progress:
+            def write(phase: str, done: int, steps: int) -> None:
+                with contextlib.suppress(OSError, ValueError):  # a full disk must not raise inside the compiler
+                    progress.write(json.dumps([phase, done, steps]) + "\n")
+
+            built = build_engine((place / "graph.onnx").read_bytes(), request.target, request.gpu,
+                                 {request.input_name: (shapes[0], shapes[1], shapes[2])}, request.workspace_bytes,
+                                 (timings.read_bytes() if timings.is_file() else b"") if kept else None, write)
     except MienError as error:
-        (place / "error.txt").write_text(str(error))
+        (place / "error.json").write_text(json.dumps([type(error).__name__, str(error)]))
         return error.exit_code
     facts = asdict(built)
     (place / "engine").write_bytes(facts.pop("content"))
+    (place / "timings").write_bytes(facts.pop("timing_cache"))
     facts["peak_bytes"] = peak_memory()
-    (place / "built.json").write_text(json.dumps(facts))
+    (place / "facts").write_text(json.dumps(facts))
+    (place / "facts").rename(place / "built.json")  # whole, or not there
+    told, why = "", AHEAD_OF_TIME
+    if request.gpu is None:
+        try:
+            told, why = ask_inspector(built.content, request.target, {request.input_name: shapes[1]}), ""
+        except MienError as error:
+            why = str(error)
+    (place / "inspected.json").write_text(json.dumps([told, why]))
     return 0
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: a compiler nobody waits for burns a kiosk's cores.
+
+    https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
+    """
+    with contextlib.suppress(OSError, AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG is 1 in Linux's prctl.h

@@ -17,7 +17,8 @@ from tiny_graphs import random_faces, vgg_graph
 
 from calibration.lint import RULES, TARGETS, Finding, advice_for, lint
 from runtime.card import MODELS
-from runtime.engines.tensorrt_api import build_engine, load_compiler
+from runtime.engines.tensorrt_api import load_compiler
+from runtime.engines.tensorrt_builder import build_engine
 from runtime.errors import BadInput, MienError
 
 ROOT = Path(__file__).resolve().parents[2]

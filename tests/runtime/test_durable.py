@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.durable import exchange, replacing, replacing_directory, write_bytes, write_text
+from runtime.durable import exchange, replacing, replacing_directory, sweep, write_bytes, write_text
 from runtime.errors import BadInput
 
 
@@ -85,3 +85,33 @@ def test_a_directory_is_replaced_where_the_system_cannot_exchange(tmp_path, monk
             (folder / "file").write_text(text)
     assert (target / "file").read_text() == "second"
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def leave_halves(path: Path, monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Write `path` as a file and as a directory, each cut off before anything could be removed."""
+    before = set(path.parent.iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("runtime.durable.os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("pathlib.Path.unlink", lambda *_, **__: None)
+        patch.setattr("runtime.durable.shutil.rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            write_bytes(path, b"half")
+        with pytest.raises(KeyboardInterrupt), replacing_directory(path):
+            pass
+    return set(path.parent.iterdir()) - before
+
+
+@pytest.mark.parametrize("name", ["a.engine", "a"])
+def test_what_killed_writers_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert len(leave_halves(tmp_path / name, monkeypatch)) == 2
+    sweep(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_leaves_other_names_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = leave_halves(tmp_path / "b.key", monkeypatch)
+    for name in ("a.engine", ".a.engine.notes.txt", ".hidden"):
+        (tmp_path / name).touch()
+    before = set(tmp_path.iterdir())
+    sweep(tmp_path, "*.engine")
+    assert set(tmp_path.iterdir()) == before >= others

@@ -23,7 +23,8 @@ def test_the_engine_gives_numpys_logits(tiny_model: Path, count: int) -> None:
     assert np.allclose(engine.run({"faces": faces})["logits"], TinyNetwork.random().logits(faces), atol=1e-4)
 
 
-def test_auto_is_a_target_that_runs(tiny_model: Path) -> None:
+def test_auto_is_a_target_that_runs(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.engines.find_gpu", lambda root: "")  # with one: tests/runtime/engines
     assert open_engine(load_model(tiny_model), "fp32", "auto").target == "cpu"
 
 
@@ -35,7 +36,8 @@ def test_the_specs_name_inputs_and_outputs(tiny_model: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "target", "graph"), [
     ("fp32", "cpu", "fp32"), ("int8", "cpu", "int8"), ("int8", "auto", "int8"),
-    ("int8", "tensorrt", "int8-gpu"), ("int8", "tensorrt-rtx", "int8-gpu"), ("fp16", "tensorrt", "fp16")])
+    ("int8", "tensorrt", "int8-gpu"), ("int8", "tensorrt-rtx", "int8-gpu"), ("fp16", "tensorrt", "fp16"),
+    ("int8", "onnxruntime-cuda", "int8-gpu"), ("int8", "onnxruntime-tensorrt", "int8-gpu")])
 def test_int8_means_the_targets_own_form(precision: str, target: str, graph: str) -> None:
     assert graph_for(precision, target) == graph
 

@@ -1,0 +1,10 @@
+"""Latency, memory and power of engines, side by side, as one record a run.
+
+Knows of accuracy only what a model's card says.
+"""
+
+from __future__ import annotations
+
+from runtime.bench.interleave import Entrant, bench
+
+__all__ = ["Entrant", "bench"]

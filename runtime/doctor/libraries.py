@@ -1,0 +1,128 @@
+"""Which libraries are here, and whether those that do the work load: ONNX Runtime, compilers, bindings, OpenCV.
+
+Installs nothing. What only other rooms use (PyTorch, onnx) is known by name and not loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+
+import cv2
+
+from runtime.doctor.finding import Finding, judge
+from runtime.engines.cuda_api import device_facts
+from runtime.engines.devices import OLDEST_TENSORRT, version_of
+from runtime.engines.onnxruntime_engine import HOW_TO_GET_PROVIDERS, available_targets
+from runtime.engines.tensorrt_api import load_compiler
+from runtime.errors import Unavailable
+
+RUN_ON_CPU = "run on the CPU (ONNX Runtime)"
+COMPILE = {"tensorrt": "compile for Jetson and servers (TensorRT)",
+           "tensorrt-rtx": "compile for desktop GPUs (TensorRT-RTX)"}
+REACH_GPU = "move bytes to the GPU (cuda-python or pycuda)"
+
+
+def examine_libraries(jetson: bool) -> list[Finding]:
+    """Look at what computes, in the order in which a person would want it."""
+    compiler = ("python3 -m venv --system-site-packages .venv" if jetson else "pip install tensorrt")
+    return [
+        package(RUN_ON_CPU, "onnxruntime", "pip install mien"),
+        *_providers(),
+        _compiler("tensorrt", "tensorrt", compiler),
+        _compiler("tensorrt-rtx", "tensorrt_rtx", 'pip install "mien[rtx]"'),
+        _binding(jetson),
+        package("train (PyTorch)", "torch", 'pip install "mien[train]"'),
+        package("export and calibrate (onnx, onnxsim)", "onnxsim", 'pip install "mien[export]"'),
+    ]
+
+
+def package(what: str, module: str, fix: str) -> Finding:
+    """Look for a package by its module's name, without loading it."""
+    if importlib.util.find_spec(module) is None:
+        return Finding(what, False, f"no module {module}", fix)
+    return Finding(what, True, " ".join(part for part in _distribution(module) if part))
+
+
+def _distribution(module: str) -> tuple[str, str]:
+    """Name and version of what brought a module; Debian's packages often leave no version behind."""
+    name = _packages().get(module, [module])[0]
+    try:
+        return name, importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return module, "of unknown version"
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    """Module → distributions; it reads every installed package's file list, so once is enough."""
+    return importlib.metadata.packages_distributions()
+
+
+def _providers() -> list[Finding]:
+    try:
+        targets = available_targets()
+    except Unavailable as error:
+        return [Finding("run through ONNX Runtime on the GPU", False, str(error), "pip install mien")]
+    on_gpu = [target for target in targets if target != "cpu"]
+    return [judge("run through ONNX Runtime on the GPU", bool(on_gpu),
+                  ", ".join(f"--target {t}" for t in on_gpu) or "ONNX Runtime without a GPU provider",
+                  HOW_TO_GET_PROVIDERS)]
+
+
+def _compiler(target: str, module: str, fix: str) -> Finding:
+    """Load one compiler: it may be there and lack a library of its own."""
+    if importlib.util.find_spec(module) is None:
+        return Finding(COMPILE[target], False, f"no module {module}", fix)
+    try:
+        version = str(load_compiler(target).__version__)
+    except Unavailable as error:
+        return Finding(COMPILE[target], False, str(error), fix)
+    new_enough = target != "tensorrt" or version_of(version) >= OLDEST_TENSORRT
+    return judge(COMPILE[target], new_enough, f"{target} {version}", "flash JetPack 6.2 or later; a desktop: " + fix)
+
+
+def _binding(jetson: bool) -> Finding:
+    """Ask the GPU through whichever binding is here, and name both."""
+    here = [" ".join(_distribution(module)) for module in ("cuda", "pycuda") if _is_here(module)]
+    try:
+        device = device_facts()
+    except Unavailable as error:
+        why = ", ".join(here) + f"; {error}" if here else "neither"
+        return Finding(REACH_GPU, False, why, 'pip install "mien[jetson]"' if jetson else 'pip install "cuda-python"')
+    memory = "memory shared with the CPU" if device.integrated else "memory of its own"
+    return Finding(REACH_GPU, True, f"{', '.join(here)}: {device.name}, {device.sm}, CUDA {device.cuda}, {memory}")
+
+
+def _is_here(module: str) -> bool:
+    """Is a module here with code in it? `cuda` alone may be an empty name that another package left."""
+    try:
+        return importlib.util.find_spec("cuda.bindings" if module == "cuda" else module) is not None
+    except ImportError:
+        return False
+
+
+def examine_opencv() -> list[Finding]:
+    """Ask OpenCV's build for what cameras, files and windows need."""
+    build = cv2.getBuildInformation()
+
+    def built_with(key: str) -> bool:
+        lines = [line for line in build.splitlines() if line.strip().lower().startswith(key.lower() + ":")]
+        return bool(lines) and "YES" in lines[0].upper()
+
+    gui = next((line for line in build.splitlines() if line.strip().startswith("GUI:")), "GUI: NONE")
+    # an attribute that OpenCV 5 lacks, in its stubs too
+    has_haar = hasattr(cv2, "CascadeClassifier")
+    asked = "OpenCV's build information"
+    return [
+        judge("find faces with Haar cascades", has_haar, f"OpenCV {cv2.__version__}",
+              "pip install 'opencv-python-headless<5', or --faces yunet.onnx"),
+        judge("show a window (--view)", "NONE" not in gui.upper(), " ".join(gui.split()),
+              "pip uninstall opencv-python-headless; pip install 'opencv-python<5'"),
+        judge("read V4L2 cameras", built_with("v4l/v4l2"), asked, "install a wheel with V4L2"),
+        judge("read video files (FFmpeg)", built_with("FFMPEG"), asked, "install a wheel with FFmpeg"),
+        judge("read GStreamer pipelines through OpenCV", built_with("GStreamer"), asked,
+              "JetPack's own OpenCV has it; pip's wheels do not"),
+    ]
