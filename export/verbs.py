@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from export import (
+    board_verbs,
     build_verbs,
     equalize_verbs,
     fine_tune_verbs,
@@ -240,6 +241,7 @@ def add_verbs(verb: AddVerb) -> None:
     report_verbs.add_report_flags(p)
 
     build_verbs.add_verbs(verb)
+    board_verbs.add_verbs(verb)
 
     p = verb("check", verb_check)
     p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
