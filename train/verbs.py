@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, BadInput
+from train.faces import verbs as faces_verbs
 
 if TYPE_CHECKING:
     from train.expression.open_network import OpenNetwork
@@ -193,6 +194,7 @@ def verb_results(args: argparse.Namespace) -> int:
 
 def add_verbs(verb: AddVerb) -> None:
     """Declare this room's verbs and their flags."""
+    faces_verbs.add_verbs(verb)
     p = verb("check", verb_data_check, "data")
     p.add_argument("name", help="fer2013, ck-plus, raf-db, sfew or rafd")
     p.add_argument("path", type=Path, help="its folder; FER2013 also as fer2013.csv")

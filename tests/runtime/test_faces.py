@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from runtime.errors import BadInput, BadModel, Unavailable
 from runtime.faces import open_detector
+from runtime.faces.anchor_free import CHANNELS, STRIDES, decode, suppress
 from runtime.faces.detector import Faces, keep_largest
 from runtime.faces.haar import HaarDetector
-from runtime.faces.yunet import CHANNELS, STRIDES, YuNetDetector, decode, fit, suppress
+from runtime.faces.yunet import YuNetDetector, fit
 
 FACE = (155, 98, 230, 233)  # of grace_hopper.jpg, by eye: from hat to chin
 

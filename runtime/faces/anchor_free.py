@@ -1,0 +1,87 @@
+"""The heads of an anchor-free detector → faces, in numpy, above any engine: YuNet's graphs and our own say the same.
+
+Wu, Peng and Yu, "YuNet: a tiny millisecond-level face detector", Machine Intelligence Research 20, 2023; decoding as in
+OpenCV's FaceDetectorYN (modules/objdetect/src/face_detect.cpp). Knows nothing of frames, nor of who trained the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+
+from runtime.errors import BadModel
+from runtime.faces.detector import Faces
+
+STRIDES = (8, 16, 32)
+CHANNELS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
+HEADS = tuple(f"{name}_{stride}" for name in CHANNELS for stride in STRIDES)
+NMS_IOU = 0.3  # both FaceDetectorYN's default and opencv_zoo's
+MAX_CANDIDATES = 750  # boxes that enter non-maximum suppression: bounds its matrix, whatever the crowd
+LARGEST = 10.0  # e¹⁰ strides is wider than any frame; more would overflow
+
+
+@lru_cache(maxsize=8)  # a stream has one size, an evaluation a few
+def cells_of(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return every cell of a picture of (width, height) px: (cells, 2) column and row, (cells, 1) stride, float32.
+
+    Strides in order, rows from the top, read-only. A cell covers stride × stride pixels from (column, row) · stride.
+    """
+    origins, strides = [], []
+    for stride in STRIDES:
+        columns, rows = size[0] // stride, size[1] // stride
+        row, column = np.divmod(np.arange(rows * columns), max(1, columns))
+        origins.append(np.stack([column, row], axis=1))
+        strides.append(np.full((rows * columns, 1), stride))
+    cells = np.concatenate(origins).astype(np.float32), np.concatenate(strides).astype(np.float32)
+    for array in cells:
+        array.flags.writeable = False
+    return cells
+
+
+def decode(outputs: Mapping[str, np.ndarray], size: tuple[int, int], threshold: float) -> Faces:
+    """Decode one picture's heads `<cls|obj|bbox|kps>_<8|16|32>`, each (1, cells, channels); `size` is (width, height).
+
+    With a cell at column c, row r of stride s: score = √(cls·obj); centre = (c + b₀, r + b₁)·s; width, height =
+    (exp b₂, exp b₃)·s; landmark k = (c + k₂ₖ, r + k₂ₖ₊₁)·s. Raises BadModel where cells and size disagree.
+    """
+    for stride in STRIDES:
+        cells = (size[0] // stride) * (size[1] // stride)
+        for name, channels in CHANNELS.items():
+            head = outputs[f"{name}_{stride}"]
+            if head.size != cells * channels:
+                raise BadModel(f"expected {cells} cells of {channels} in {name}_{stride}, found {head.shape}; "
+                               "this is no YuNet nor alike")
+    cls, obj, bbox, kps = (
+        np.concatenate([outputs[f"{name}_{stride}"].reshape(-1, channels) for stride in STRIDES])
+        for name, channels in CHANNELS.items())
+    score = np.sqrt(cls.clip(0, 1) * obj.clip(0, 1))[:, 0]
+    found = np.flatnonzero(score >= threshold)  # NaN compares false
+    origin, stride_of = (part[found] for part in cells_of(size))
+    centre = (origin + bbox[found, :2]) * stride_of
+    side = np.exp(np.minimum(bbox[found, 2:], LARGEST)) * stride_of
+    boxes = np.concatenate([centre - side / 2, side], axis=1)
+    landmarks = (origin[:, None] + kps[found].reshape(-1, 5, 2)) * stride_of[:, None]
+    kept = suppress(boxes, score[found], NMS_IOU)
+    return Faces(boxes[kept], landmarks[kept], score[found][kept])
+
+
+def suppress(boxes: np.ndarray, scores: np.ndarray, overlap: float) -> np.ndarray:
+    """Greedy non-maximum suppression: indices of the kept boxes (N, 4) x, y, width, height, best score first.
+
+    A box goes when its intersection over union with a better kept one exceeds `overlap`.
+    """
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    left, top, width, height = boxes[order].T
+    area = width * height
+    across = np.minimum.outer(left + width, left + width) - np.maximum.outer(left, left)
+    down = np.minimum.outer(top + height, top + height) - np.maximum.outer(top, top)
+    shared = np.maximum(across, 0) * np.maximum(down, 0)
+    clash = shared > overlap * (np.add.outer(area, area) - shared)
+    np.fill_diagonal(clash, False)
+    alive = np.ones(len(order), bool)
+    for i in np.flatnonzero(clash.any(axis=1)).tolist():  # a face alone decides nothing
+        if alive[i]:
+            alive[i + 1 :] &= ~clash[i, i + 1 :]
+    return order[alive]
