@@ -27,7 +27,8 @@ from runtime.ranges_file import (
 )
 
 GRAPH = "a" * 64
-FLOATS = st.floats(-2.0**90, 2.0**90, width=32)
+# a value below 2^-137 of the range may count as a zero
+FLOATS = st.floats(-2.0**90, 2.0**90, width=32).map(lambda value: value if abs(value) >= 2.0**-40 else 0.0)
 VALUES = st.lists(FLOATS, min_size=4, max_size=40).map(lambda v: v[: len(v) // 4 * 4])
 
 

@@ -102,7 +102,7 @@ def test_a_kiosks_imports_leave_onnx_runtime_for_when_an_engine_opens() -> None:
 
 def test_a_missing_onnx_runtime_says_which_pip_install_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(Unavailable, match="pip install mien"):
+    with pytest.raises(Unavailable, match='pip install "mien"'):
         OnnxRuntimeEngine(b"", "m.onnx", "fp32")
 
 
