@@ -17,6 +17,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,6 +42,24 @@ class CacheKey:
 def hash_preprocessing(how: FaceInput) -> str:
     """Return the SHA-256 of how a face becomes the network's input, over its canonical JSON."""
     return hashlib.sha256(json.dumps(asdict(how), sort_keys=True).encode()).hexdigest()
+
+
+def hash_images(calibration: Mapping[str, Any]) -> str:
+    """Return what a card's calibration says of the images that the ranges are of, as one SHA-256.
+
+    Of one list it is the images' own hash. Histograms of several have none: then it is the hash over where the first
+    images came from and over the merged files' hashes, in whatever order these were merged.
+    """
+    if calibration["images_sha256"]:
+        return str(calibration["images_sha256"])
+    came = dict(calibration["images_from"])
+    came["merged"] = sorted(entry["sha256"] for entry in came.get("merged", []))
+    return hashlib.sha256(json.dumps(came, sort_keys=True).encode()).hexdigest()
+
+
+def require_version_with_caches(version: str) -> None:
+    """Refuse a TensorRT version that takes no calibration cache. Raises BadInput."""
+    _number_of(version)
 
 
 def calibration_cache(scales: Mapping[str, np.float32], version: str) -> str:

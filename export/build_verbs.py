@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def verb_build(args: argparse.Namespace) -> int:
     """Compile a model with NVIDIA's compiler; leaves an engine and its sidecar in --out."""
-    from export.engine_from_onnx import compile_model, require_as_asked, write_engine
+    from export.engine_from_onnx import compile_model, require_as_asked, require_writable, write_engine
     from runtime.card import load_model
     from runtime.engines.build_progress import shown_progress
 
@@ -31,6 +31,7 @@ def verb_build(args: argparse.Namespace) -> int:
         raise Unavailable(f"expected to inspect layers on the GPU that they are for, found --gpu {args.gpu}, ahead of "
                           "time; leave out --layers and --strict here, and judge with --inspect what the device wrote")
     request = _request(args, model)
+    require_writable(args.out)
     with shown_progress(f"{args.precision} for {args.target}") as watch:
         compiled = compile_model(model, args.precision, request, watch)
     facts = compiled.facts

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,7 @@ def request_for(model: Model, target: str, gpu: str | None, timing_folder: Path 
         device = hashlib.sha256(find_gpu(Path("/")).encode()).hexdigest()[:12]
         timings = str(timing_folder / f"tensorrt-{device}.timing")
     return CompileRequest(target, gpu, card.input_name, (card.input.channels, card.input.height, card.input.width),
-                          batches=card.batches, timing_cache=timings)
+                          batches=card.batches, timing_cache=timings, inspect=True)
 
 
 def engine_from_onnx(model: Model, precision: str, request: CompileRequest, out: Path,
@@ -97,13 +99,26 @@ def compile_model(model: Model, precision: str, request: CompileRequest, watch: 
     return CompiledModel(stem, compiled.built.content, facts, compiled.inspected, layers)
 
 
+def require_writable(out: Path) -> None:
+    """Refuse what `write_engine` could not write into, before minutes are spent. Makes nothing. Raises BadInput."""
+    nearest = next(place for place in (out.absolute(), *out.absolute().parents) if os.path.lexists(place))
+    try:
+        with tempfile.TemporaryFile(dir=nearest):  # asking for rights would miss a read-only disk of root's
+            return
+    except OSError as error:
+        raise BadInput(f"expected a folder to write engines into, found {error}; choose another --out") from error
+
+
 def write_engine(compiled: CompiledModel, out: Path) -> BuiltEngine:
     """Write the engine, its sidecar, and the inspector's JSON where there is one, each whole or not at all."""
     engine, sidecar = out / f"{compiled.stem}.engine", out / f"{compiled.stem}.json"
+    layers = out / f"{compiled.stem}.layers.json"
+    require_writable(out)
+    layers.unlink(missing_ok=True)  # an earlier build's, which says nothing of this engine
     write_bytes(engine, compiled.content)
     write_text(sidecar, json.dumps(compiled.facts, indent=2) + "\n")
     if compiled.inspected:
-        write_text(out / f"{compiled.stem}.layers.json", compiled.inspected)
+        write_text(layers, compiled.inspected)
     return BuiltEngine(engine, sidecar, compiled.facts)
 
 

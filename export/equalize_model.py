@@ -14,11 +14,11 @@ from calibration.channel_ranges import channel_ranges
 from calibration.equalize import equalize, find_pairs
 from calibration.onnx_graph import parse_model
 from calibration.pick_images import hash_images
+from export.changing_model import changing_model
 from export.half_from_onnx import half_from_onnx
 from export.int8_from_onnx import LIST_FILE, RANGES_FILE
 from export.model_from_checkpoint import BOUNDS
 from runtime.card import FileEntry, Model, ModelCard, save_card
-from runtime.durable import replacing_directory
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import BadInput, MienError
 
@@ -27,7 +27,8 @@ def equalize_model(model: Model, faces: np.ndarray, alpha: float) -> ModelCard:
     """Equalize a model on (N, C, H, W) uint8 calibration faces; returns the new card, without INT8.
 
     alpha: see `calibration.equalize.channel_factors`. Raises BadInput where no two layers may share factors, and
-    MienError where a graph would leave PyTorch's golden logits; then nothing is written.
+    MienError where a graph would leave PyTorch's golden logits, or where another command has changed the model
+    meanwhile; then nothing is written.
     """
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
     pairs = find_pairs(fp32)
@@ -43,7 +44,7 @@ def equalize_model(model: Model, faces: np.ndarray, alpha: float) -> ModelCard:
             raise MienError(f"expected the equalized {name} within {BOUNDS[name]} of PyTorch on the golden faces, "
                             f"found {delta:.3g}; nothing was written: take a smaller --alpha")
     kept = {name: entry for name, entry in model.card.graphs.items() if not name.startswith("int8")}
-    with replacing_directory(model.directory, keep_files=True, known_by="card.json") as directory:
+    with changing_model(model) as directory:
         for name in (*(f"{g}.onnx" for g in model.card.graphs if g not in kept), RANGES_FILE, LIST_FILE):
             (directory / name).unlink(missing_ok=True)
         for name, content in contents.items():

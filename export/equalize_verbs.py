@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from export.calibrate_flags import require_draw
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, BadInput
 
@@ -16,6 +17,9 @@ def verb_equalize(args: argparse.Namespace) -> int:
     from export.equalize_model import equalize_model
     from runtime.card import MODELS, load_model
 
+    require_draw(args)
+    if not 0 <= args.alpha <= 1:
+        raise BadInput(f"expected --alpha of 0–1, found {args.alpha}; 0.5 is usual")
     model = load_model(args.model)
     if MODELS in model.directory.absolute().parents:
         raise BadInput(f"expected a model of your own to equalize, found {model.directory}, which ships with mien; "

@@ -17,11 +17,11 @@ from torch import nn
 from calibration.onnx_graph import Graph, parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
+from export.changing_model import changing_model
 from export.golden_bound import golden_bound
 from export.half_from_onnx import half_from_onnx
 from runtime.agreement import compare
 from runtime.card import FileEntry, Model, ModelCard, save_card
-from runtime.durable import replacing_directory
 from runtime.engines import open_engine
 from runtime.engines.face_batches import engine_logits, run_all
 from runtime.errors import BadInput
@@ -92,7 +92,7 @@ def carry_over_int8(model: Model, before: ModelCard) -> ModelCard:
     """Write both INT8 graphs of a fine-tuned model with the scales of the one it comes from; return the new card.
 
     Its histograms and image list stay behind: they are of the other graph. Raises BadInput, and MienError where the
-    result departs beyond sense, and then nothing is written.
+    result departs beyond sense or another command has changed the model meanwhile; then nothing is written.
     """
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
     chosen = plan(fp32)
@@ -100,7 +100,7 @@ def carry_over_int8(model: Model, before: ModelCard) -> ModelCard:
     contents = {"int8": quantize(fp32, chosen, scales, "cpu").SerializeToString(),
                 "int8-gpu": half_from_onnx(quantize(fp32, chosen, scales, "gpu")).SerializeToString()}
     bounds = {graph: golden_bound(model, graph, content) for graph, content in contents.items()}
-    with replacing_directory(model.directory, keep_files=True) as directory:
+    with changing_model(model) as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
         card = dataclasses.replace(

@@ -17,12 +17,13 @@ from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import Method, choose_threshold, scale_of
 from calibration.zero_ranges import warn_of_zeros
+from export.changing_model import changing_model
 from export.golden_bound import golden_bound
 from export.half_from_onnx import half_from_onnx
 from export.observe_model import observe_model
 from runtime.card import FileEntry, Model, ModelCard, save_card
-from runtime.durable import replacing_directory
 from runtime.errors import BadInput
+from runtime.histogram import Histogram
 from runtime.ranges_file import ActivationRanges, encode_ranges
 
 RANGES_FILE, LIST_FILE = "ranges.hist", "images.json"
@@ -41,9 +42,26 @@ class Rounding:
 def int8_from_onnx(model: Model, faces: np.ndarray, how: Rounding, chosen: dict[str, Any]) -> ModelCard:
     """Calibrate on (N, C, H, W) uint8 faces, write both INT8 graphs and the new card; `chosen` says which faces.
 
-    Raises BadInput, BadModel; MienError where the result departs beyond sense, and then nothing is written.
+    Raises BadInput, BadModel; MienError where the result departs beyond sense, or where another command has changed the
+    model meanwhile; then nothing is written.
     """
+    require_rounding(model, how)
     return int8_from_ranges(model, observe_model(model, faces, keep_state=False), how, chosen, faces=faces)
+
+
+def require_rounding(model: Model, how: Rounding) -> None:
+    """Refuse, before the faces are observed, what would be found wrong afterwards.
+
+    Raises BadInput for a percentile out of range, fewer than no draws, a node to keep in float that INT8 would not
+    quantize anyway.
+    """
+    if how.draws < 0:
+        raise BadInput(f"expected 0 or more backends to draw, found {how.draws}; 59 is usual")
+    choose_threshold(Histogram(), how.method, how.percentile)  # nothing seen: only method and percentile are judged
+    layers = plan(parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))).nodes
+    unknown = sorted(set(how.keep_float) - set(layers))
+    if unknown:
+        raise BadInput(f"expected layers that INT8 would quantize, found {unknown[0]}; they are {', '.join(layers)}")
 
 
 def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chosen: dict[str, Any],
@@ -51,14 +69,11 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
     """Write both INT8 graphs, the histograms they come from and, if given, the image list; return the new card.
 
     faces: those of the ranges, to correct biases on. Raises as `int8_from_onnx`, and BadInput for histograms of another
-    graph, for a node to keep in float that is not quantized anyway, or for biases to correct without faces.
+    graph, or for biases to correct without faces.
     """
+    require_rounding(model, how)
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
     everything, chosen_nodes = plan(fp32), plan(fp32, how.keep_float)
-    unknown = sorted(set(how.keep_float) - set(everything.nodes))
-    if unknown:
-        raise BadInput(f"expected layers that INT8 would quantize, found {unknown[0]}; they are "
-                       f"{', '.join(everything.nodes)}")
     if ranges.graph_sha256 != model.card.graphs["fp32"].sha256 or set(ranges.histograms) != set(everything.tensors):
         raise BadInput(f"expected histograms of {model.directory}/fp32.onnx ({model.card.graphs['fp32'].sha256[:12]}), "
                        f"found those of another graph ({ranges.graph_sha256[:12]}); take them with this model")
@@ -73,7 +88,7 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
         "int8-gpu": half_from_onnx(quantize(rounded, chosen_nodes, scales, "gpu")).SerializeToString(),
     }
     bounds = {graph: golden_bound(model, graph, content, how.draws) for graph, content in contents.items()}
-    with replacing_directory(model.directory, keep_files=True) as directory:
+    with changing_model(model) as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
         (directory / RANGES_FILE).write_bytes(encode_ranges(ranges))

@@ -17,6 +17,7 @@ from export import (
     report_verbs,
     sensitivity_verbs,
 )
+from export.calibrate_flags import require_calibrate_flags
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
@@ -67,10 +68,13 @@ def verb_calibrate(args: argparse.Namespace) -> int:
     from calibration.image_list import read_list
     from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
     from export.calibration_faces import load_pool
-    from export.int8_from_onnx import Rounding
+    from export.int8_from_onnx import Rounding, require_rounding
     from runtime.card import MODELS, load_model
 
+    require_calibrate_flags(args)
     model = load_model(args.model)
+    rounding = Rounding(args.method, args.percentile, tuple(args.keep_float), args.correct_biases, args.draws)
+    require_rounding(model, rounding)
     held_out = report_verbs.require_report(args, model) if args.report else None
     if args.compare:
         return _compare_choices(args, model)
@@ -78,7 +82,6 @@ def verb_calibrate(args: argparse.Namespace) -> int:
         raise BadInput(f"expected a model of your own to calibrate, found {model.directory}, which ships with mien; "
                        "copy it first")
     pool = None
-    rounding = Rounding(args.method, args.percentile, tuple(args.keep_float), args.correct_biases, args.draws)
     if args.from_histograms:
         card = calibrate_from_histograms(model, args.from_histograms, rounding, args.alone)
     else:
@@ -106,9 +109,9 @@ def verb_calibrate(args: argparse.Namespace) -> int:
 def _write_tensorrt_cache(args: argparse.Namespace, card: ModelCard) -> None:
     """Write the scales as NVIDIA's text too, for builders that still take one."""
     from calibration.ranges import scale_of
-    from calibration.tensorrt_cache import CacheKey, hash_preprocessing, write_calibration_cache
+    from calibration.tensorrt_cache import CacheKey, hash_images, hash_preprocessing, write_calibration_cache
 
-    key = CacheKey(card.graphs["fp32"].sha256, card.calibration["images_sha256"], hash_preprocessing(card.input))
+    key = CacheKey(card.graphs["fp32"].sha256, hash_images(card.calibration), hash_preprocessing(card.input))
     scales = {name: scale_of(t) for name, t in card.calibration["thresholds"].items()}
     write_calibration_cache(args.tensorrt_cache, scales, args.tensorrt_version, key)
     say(f"{args.tensorrt_cache}: the same scales for a TensorRT {args.tensorrt_version} builder")

@@ -19,8 +19,8 @@ import numpy as np
 from runtime.config import build
 from runtime.durable import write_text
 from runtime.errors import BadConfig, BadInput, BadModel
+from runtime.face_input import FaceInput
 from runtime.onnx_weights import refuse_unsafe
-from runtime.preprocess import FaceInput
 
 SCHEMA = 1
 MODELS = Path(__file__).parent / "models"  # the models that ship

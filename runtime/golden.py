@@ -20,6 +20,10 @@ from runtime.preprocess import crop_faces
 CROP_BOUND = 2
 
 
+class Departure(MienError):
+    """An engine answers the golden faces otherwise than PyTorch did: it is wrong, not the machine."""
+
+
 @dataclass(frozen=True)
 class Agreement:
     """Largest |Δlogit| over the golden faces, the most the card allows, and how many faces were asked."""
@@ -30,9 +34,25 @@ class Agreement:
 
 
 def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
-    """Run the golden faces through an engine of one graph. Raises MienError where it departs, BadModel."""
+    """Run the golden faces through an engine of one graph. Raises Departure, and what `read_golden` raises."""
     card = model.card
-    bound = card.golden_bound.get(graph)
+    golden, bound = read_golden(model, graph)
+    logits = engine.run({card.input_name: golden.faces})[card.output_name]
+    if logits.shape != golden.logits.shape:
+        raise Departure(f"expected logits of {golden.logits.shape} for the golden faces, found {logits.shape}")
+    largest = float(np.abs(logits.astype(np.float64) - golden.logits).max())
+    if not largest <= bound:  # written so that NaN fails
+        raise Departure(f"expected the {graph} engine within {bound:.3g} of PyTorch on the golden faces, found "
+                        f"{largest:.3g}; nothing was scored: rebuild or reinstall the model")
+    return Agreement(largest, bound, len(golden.faces))
+
+
+def read_golden(model: Model, graph: str) -> tuple[GoldenFaces, float]:
+    """Return the golden faces, which this machine crops and decodes as was pinned, and the bound of one graph.
+
+    No engine takes part. Raises BadModel where the model has none, MienError where crops or answers are others.
+    """
+    bound = model.card.golden_bound.get(graph)
     if bound is None:
         raise BadModel(f"expected a golden_bound for {graph} in {model.directory}/card.json, found none; "
                        "export or calibrate the model again")
@@ -41,14 +61,7 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
         raise BadModel(f"expected golden faces in {model.directory}, found none; export the model again")
     _require_same_crops(model, golden)
     _require_same_answers(model, golden)
-    logits = engine.run({card.input_name: golden.faces})[card.output_name]
-    if logits.shape != golden.logits.shape:
-        raise MienError(f"expected logits of {golden.logits.shape} for the golden faces, found {logits.shape}")
-    largest = float(np.abs(logits.astype(np.float64) - golden.logits).max())
-    if not largest <= bound:  # written so that NaN fails
-        raise MienError(f"expected the {graph} engine within {bound:.3g} of PyTorch on the golden faces, found "
-                        f"{largest:.3g}; nothing was scored: rebuild or reinstall the model")
-    return Agreement(largest, bound, len(golden.faces))
+    return golden, bound
 
 
 def _require_same_answers(model: Model, golden: GoldenFaces) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 from runtime.card import Model
 from runtime.engines import GPU_TARGETS, graph_for, open_prepared
 from runtime.engines.cache import EngineCache
-from runtime.engines.prepared_engine import PreparedEngine, prepare_engine
-from runtime.errors import GpuLost, MienError, Unavailable
-from runtime.golden import Agreement, require_agreement
+from runtime.engines.prepared_engine import PreparedEngine, prepare_engine, replace_engine
+from runtime.errors import BadModel, GpuLost, Unavailable
+from runtime.golden import Agreement, Departure, read_golden, require_agreement
 from runtime.machine import find_gpu
 
 log = logging.getLogger(__name__)
@@ -41,19 +41,35 @@ class Proven:
                 f"golden faces: worst |Δlogit| {self.agreement.largest:.2g}, {self.agreement.bound:.2g} allowed")
 
 
-def prepare(model: Model, precision: str, target: str, cache: EngineCache, timeout_seconds: float) -> Proven | None:
-    """Leave a proven engine in the cache; None where `target` needs none: it is cpu, or auto without an NVIDIA GPU.
+@dataclass(frozen=True)
+class OnCpu:
+    """Nothing was prepared: `target` means the CPU here, and why."""
 
-    Raises Unavailable, BadInput, BadModel, and MienError where a fresh engine departs from PyTorch's golden logits.
+    target: str
+    why: str
+
+    def to_text(self) -> str:
+        """Return one line for a person."""
+        return f"{self.target} runs on the CPU here: nothing to prepare; {self.why}"
+
+
+def prepare(model: Model, precision: str, target: str, cache: EngineCache, timeout_seconds: float) -> Proven | OnCpu:
+    """Leave a proven engine in the cache, where `target` needs one; `auto` needs none where the service finds none.
+
+    Raises Unavailable, BadInput, BadModel, Departure where a fresh engine is not PyTorch's, and MienError.
     """
     graph_for(precision, target)
-    if target == "auto":
-        return _prepare_first(model, precision, cache, timeout_seconds) if find_gpu(Path("/")) else None
-    return None if target == "cpu" else _prepare_proven(model, precision, target, cache, timeout_seconds)
+    if target == "cpu":
+        return OnCpu(target, "it compiles nothing")
+    if target != "auto":
+        return _prepare_proven(model, precision, target, cache, timeout_seconds)
+    if not find_gpu(Path("/")):
+        return OnCpu(target, "no NVIDIA GPU was found")
+    return _prepare_first(model, precision, cache, timeout_seconds)
 
 
-def _prepare_first(model: Model, precision: str, cache: EngineCache, timeout_seconds: float) -> Proven:
-    """Prepare for the first compiler that is here, which is the one `auto` will ask for."""
+def _prepare_first(model: Model, precision: str, cache: EngineCache, timeout_seconds: float) -> Proven | OnCpu:
+    """Prepare for the first compiler that is here, which is the one `auto` will ask for; without one it is the CPU."""
     missing = []
     for target in GPU_TARGETS:
         try:
@@ -62,26 +78,32 @@ def _prepare_first(model: Model, precision: str, cache: EngineCache, timeout_sec
             raise
         except Unavailable as error:
             missing.append(str(error))
-    raise Unavailable("; ".join(missing))
+    return OnCpu("auto", "; ".join(missing))  # as `open_engine` will, so a unit that requires this one must start
 
 
-def _prepare_proven(model: Model, precision: str, target: str, cache: EngineCache, timeout_seconds: float,
-                    fresh: bool = False) -> Proven:
-    """Prepare and prove one engine; one from the cache that does not open or departs is compiled again, once."""
+def _prepare_proven(model: Model, precision: str, target: str, cache: EngineCache, timeout_seconds: float) -> Proven:
+    """Prepare and prove one engine; one from the cache that does not open or departs is compiled again, once.
+
+    Every other error, a GPU without free memory for one, says nothing of the engine, which stays.
+    """
     graph = graph_for(precision, target)
-    model.read_golden()  # what cannot be proven need not be compiled for minutes
-    prepared = prepare_engine(model, graph, target, cache, timeout_seconds, fresh)
+    model.read_graph(graph)
+    read_golden(model, graph)  # what cannot be proven need not be compiled for minutes
+    prepared = prepare_engine(model, graph, target, cache, timeout_seconds)
     try:
-        engine = open_prepared(model, prepared)
-        try:
-            return Proven(prepared, require_agreement(model, engine, graph))
-        finally:
-            engine.close()
-    except Unavailable:  # no fault of the engine's
-        raise
-    except MienError as failure:
-        cache.discard(prepared.cached.path)
+        return _prove(model, prepared)
+    except (BadModel, Departure) as failure:
         if prepared.cached.compiled_now:
+            cache.discard(prepared.key, prepared.cached)
             raise
         log.warning("%s; compiling it again", failure)
-    return _prepare_proven(model, precision, target, cache, timeout_seconds, fresh=True)
+    return replace_engine(prepared, model, cache, lambda fresh: _prove(model, fresh))
+
+
+def _prove(model: Model, prepared: PreparedEngine) -> Proven:
+    """Open an engine and hold it to the golden logits. Raises BadModel and Departure where the engine is at fault."""
+    engine = open_prepared(model, prepared)
+    try:
+        return Proven(prepared, require_agreement(model, engine, prepared.graph))
+    finally:
+        engine.close()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from runtime.command_line import AddVerb, print_json, say
@@ -38,8 +39,8 @@ def verb_stream(args: argparse.Namespace) -> int:
 def verb_prepare(args: argparse.Namespace) -> int:
     """Compile the engines that a stream will open on the GPU that is here, prove each on golden faces, keep them."""
     from runtime.card import load_model
-    from runtime.engines.cache import EngineCache, default_folder
-    from runtime.prepare import prepare
+    from runtime.engines.cache import EngineCache, engine_folder
+    from runtime.prepare import OnCpu, prepare
     from runtime.stream_config import StreamConfig, load_config
 
     logging.basicConfig(format="mien: %(message)s")
@@ -47,15 +48,18 @@ def verb_prepare(args: argparse.Namespace) -> int:
     model, target = load_model(Path(args.model or asked.model)), args.target or asked.target
     if min(args.quota_mb, args.timeout) <= 0:
         raise BadInput(f"expected a quota and a time above 0, found {args.quota_mb} MiB and {args.timeout:g} s")
-    cache = EngineCache(args.cache or asked.cache or default_folder(), quota_bytes=args.quota_mb << 20)
-    engines = []
+    cache = EngineCache(engine_folder(args.cache or asked.cache), quota_bytes=args.quota_mb << 20)
+    engines, on_cpu = [], {}
     for precision in args.precision or [asked.precision]:
-        proven = prepare(model, precision, target, cache, args.timeout)
-        say(f"{model.card.name} {precision}: "
-            + (proven.to_text() if proven else f"{target} runs on the CPU here: nothing to prepare"))
-        engines += [proven.facts()] if proven else []
+        done = prepare(model, precision, target, cache, args.timeout)
+        say(f"{model.card.name} {precision}: {done.to_text()}")
+        if isinstance(done, OnCpu):
+            on_cpu[precision] = done.why
+        else:
+            engines.append(done.facts())
+            cache = replace(cache, keep=(*cache.keep, done.prepared.cached.path))  # no later one takes its room
     if args.json:
-        print_json({"model": model.card.name, "engines": engines})
+        print_json({"model": model.card.name, "engines": engines, "on_cpu": on_cpu})
     return DONE
 
 
@@ -78,13 +82,17 @@ def verb_doctor(args: argparse.Namespace) -> int:
 def verb_bench(args: argparse.Namespace) -> int:
     """Time models and precisions side by side, interleaved; the first is what the others are compared with."""
     from runtime.bench.against import compare_records, exit_code_of, read_record
-    from runtime.bench.picture import save_latencies
+    from runtime.bench.picture import require_picture, save_latencies
     from runtime.bench.record import save_record, table
     from runtime.bench.run import Plan, run_bench
 
     if args.rounds < 1 or min(args.batch) < 1 or args.tolerance < 0:
         raise BadInput(f"expected at least one round, batches of one or more and a tolerance of 0 or more, found "
                        f"{args.rounds}, {args.batch} and {args.tolerance}")
+    if args.picture:
+        require_picture(args.picture)
+    if args.record and not (args.record.is_dir() or args.record.parent.is_dir()):
+        raise BadInput(f"expected a folder to write {args.record} into, found none; make it first")
     logging.basicConfig(format="mien: %(message)s")
     old = read_record(args.against) if args.against else None
     record, failed = run_bench(Plan(tuple(args.models), tuple(args.precision or ()), args.target, tuple(args.batch),

@@ -32,6 +32,7 @@ MEASURES: dict[PartName, str] = {
     "ahead of time": "ahead_of_time:build_ahead_of_time", "inspector": "layers:inspect_layers",
     "numerics": "numerics:compare_with_pytorch", "oracle": "oracle:ask_oracle", "bench": "timings:time_engines",
 }
+GONE_SECONDS = 5.0  # a killed process ends in milliseconds, but where nobody reaps orphans it would be waited for
 
 
 def measure_part(name: PartName, task: Task, environment: Mapping[str, str]) -> tuple[dict[str, Any], Any]:
@@ -51,18 +52,18 @@ def _in_child(name: PartName, task: Task, environment: Mapping[str, str]) -> Mea
         answer, said = Path(folder) / "answer.json", Path(folder) / "said"
         command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
                    "from export.board.measure_part import _child; _child(*sys.argv[1:])",
-                   name, json.dumps(asdict(task)), str(answer)]
+                   name, json.dumps(asdict(task)), str(answer), str(os.getpid())]
+        own = {**environment, "TMPDIR": folder}  # a part that is killed cannot remove its temporary folders itself
         with open(said, "wb") as words, subprocess.Popen(
-                command, env=environment, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT,
+                command, env=own, stdin=subprocess.DEVNULL, stdout=words, stderr=subprocess.STDOUT,
                 start_new_session=True) as child:
             try:
                 child.wait(task.timeout_seconds)
             except subprocess.TimeoutExpired:
                 return Measured(failures=[f"expected an end within {task.timeout_seconds:.0f} s, found it still "
                                           "running and stopped it; raise --timeout"])
-            finally:  # with all that it started itself: a compiler, pytest
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
+            finally:
+                _stop(child)
         if answer.is_file():
             return Measured(**json.loads(answer.read_text(encoding="utf-8")))
         how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit code {child.returncode}"
@@ -70,10 +71,22 @@ def _in_child(name: PartName, task: Task, environment: Mapping[str, str]) -> Mea
         return Measured(failures=[f"expected it to end, found it dead by {how}: {''.join(last) or 'silent'}"])
 
 
-def _child(name: PartName, task: str, answer: str) -> None:
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """Kill a part with all that it started itself (a compiler, pytest) and see them gone: nobody writes any more."""
+    deadline = time.monotonic() + GONE_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            time.sleep(0.01)
+
+
+def _child(name: PartName, task: str, answer: str, parent: str) -> None:
     """The child's whole life: measure, and leave the answer whole or not at all."""
     with contextlib.suppress(OSError, AttributeError):  # not Linux
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nobody waits for what a killed report asked
+    if os.getppid() != int(parent):  # it died before that signal was asked for
+        return
     text = json.dumps(asdict(attempt(name, Task(**json.loads(task)))), allow_nan=False)
     Path(answer).with_suffix(".tmp").write_text(text, encoding="utf-8")
     Path(answer).with_suffix(".tmp").rename(answer)

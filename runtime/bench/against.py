@@ -48,16 +48,36 @@ def read_record(path: Path) -> dict[str, Any]:
     """Read a record of `mien bench`. Raises BadInput."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"expected a record of mien bench, found {path}: {error}") from error
     rows = record.get("rows") if isinstance(record, dict) else None
-    if not isinstance(rows, list) or not isinstance(record.get("made_on"), dict) or not all(
-            isinstance(row, dict) and {"name", "batch"} <= set(row) for row in rows):
+    if not isinstance(rows, list) or not isinstance(record.get("made_on"), dict) or not all(map(_is_row, rows)):
         raise BadInput(f"expected a record of mien bench, found other JSON in {path}")
+    for row in rows:
+        if "samples_ms" in row and not _are_times(row["samples_ms"]):
+            raise BadInput(f"expected the times of {row['name']} to be a list of milliseconds above 0, found "
+                           f"{str(row['samples_ms'])[:40]} in {path}; make it again with mien bench --record")
     if not any("samples_ms" in row for row in rows):
         raise BadInput(f"expected the runs' own times in {path}, found only their percentiles; make it again with "
                        "mien bench --record")
     return dict(record)
+
+
+def _is_row(row: Any) -> bool:
+    """A name; and, unless the engine did not open, a batch and maybe the share of the time in the queue for a core."""
+    if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+        return False
+    timed = "samples_ms" in row or "batch" in row
+    return not timed or (type(row.get("batch")) is int and row["batch"] >= 1
+                         and _is_number(row.get("waited_for_core", 0.0)))
+
+
+def _are_times(samples: Any) -> bool:
+    return isinstance(samples, list) and bool(samples) and all(_is_number(time) and time > 0 for time in samples)
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e12  # neither nan nor what no float holds
 
 
 def compare_records(new: dict[str, Any], old: dict[str, Any], tolerance: float) -> list[Change]:
@@ -104,4 +124,4 @@ def _change(row: dict[str, Any], before: dict[str, Any], limit: float, confidenc
 
 
 def _names(record: dict[str, Any]) -> str:
-    return ", ".join(f"{row['name']} at {row['batch']}" for row in record["rows"]) or "nothing"
+    return ", ".join(f"{row['name']} at {row['batch']}" for row in record["rows"] if "batch" in row) or "nothing"

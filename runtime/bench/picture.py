@@ -57,10 +57,17 @@ def _write(panel: np.ndarray, text: str, left: int, base: int) -> None:
     cv2.putText(panel, plain, (left, base), FONT, 0.5, INK, 1, cv2.LINE_AA)
 
 
-def save_latencies(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the histograms, whole or not at all. Raises BadInput where the ending names no picture."""
+def require_picture(path: Path) -> None:
+    """Ask, before anything is timed, whether a picture can go there. Raises BadInput for its ending or its folder."""
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise BadInput(f"expected a picture file (.png or .jpg), found {path}; choose such an ending")
+    if not path.parent.is_dir():
+        raise BadInput(f"expected a folder to write {path} into, found none; make it first")
+
+
+def save_latencies(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the histograms, whole or not at all. Raises BadInput as `require_picture` does."""
+    require_picture(path)
     done, content = cv2.imencode(path.suffix, draw_latencies(rows))
     if not done:
         raise MienError(f"expected OpenCV to write {path.suffix}, found that it cannot; choose .png")

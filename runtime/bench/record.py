@@ -26,6 +26,15 @@ def accuracy_of(card: ModelCard, graph: str) -> float | None:
     return float(figures["accuracy"]) if "accuracy" in figures else None
 
 
+def accuracy_is_on(card: ModelCard, graph: str) -> str:
+    """Say on which faces `accuracy_of` was taken where it is training's own figure, which flatters; else nothing."""
+    if accuracy_of(card, graph) is None or graph in card.metrics.get("accuracy", {}):
+        return ""
+    data = card.training.get("data", {})
+    faces, name = data.get("chosen_on"), data.get("name", "its data")
+    return f"the {faces} faces of {name} that chose the epoch" if faces else f"{name}, as training saw it"
+
+
 def record_name(record: dict[str, Any]) -> str:
     """Return `bench-<model>-<device>-<target>-<version>.json`, in letters that every file system takes."""
     made_on = record["made_on"]
@@ -51,7 +60,7 @@ def layout(record: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of a table: status, size, accuracy, milliseconds and faces a second."""
+    """Return the lines of a table: status, size, accuracy, milliseconds and faces a second; then on which faces."""
     lines = [f"{'engine':28} {'batch':>5} {'MB':>7} {'accuracy':>8} {'p50 ms':>9} {'p95 ms':>9} {'p99 ms':>9} "
              f"{'faces/s':>9} {'ratio':>7} {'MiB':>7}  status"]
     for row in rows:
@@ -64,4 +73,5 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
         ms, memory = row["milliseconds"], row.get("memory", {}).get("peak_mib")
         lines.append(f"{head}{ms['p50']:9.3f} {ms['p95']:9.3f} {ms['p99']:9.3f} {row['faces_per_second']:9.1f} "
                      f"{row['ratio']:7.3f} {'–' if memory is None else memory:>7}  {row['status']}")
-    return lines
+    on = {row["name"]: row["accuracy_on"] for row in rows if row.get("accuracy_on")}
+    return lines + [f"accuracy of {name}: on {faces}" for name, faces in on.items()]

@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.bench.alone import Opening, memory_alone, power_alone
 from runtime.bench.interleave import WARM_UP_SECONDS, Entrant, bench
-from runtime.bench.record import accuracy_of
+from runtime.bench.record import accuracy_is_on, accuracy_of
 from runtime.card import PRECISIONS, Model, load_model
 from runtime.engines import graph_for, open_engine
 from runtime.errors import DONE, MienError
@@ -86,4 +86,5 @@ def _open(plan: Plan, model: Model, precision: str, opened: ExitStack) -> tuple[
         status = f"agrees with PyTorch (|Δlogit| {agreement.largest:.2g})"
     memory = memory_alone(Opening(str(model.directory), precision, engine.target, plan.threads, max(plan.batches)))
     return (Entrant(f"{model.card.name} {precision}", model, engine, entry.bytes),
-            {"status": status, "sha256": entry.sha256, "accuracy": accuracy_of(model.card, graph), "memory": memory})
+            {"status": status, "sha256": entry.sha256, "accuracy": accuracy_of(model.card, graph),
+             "accuracy_on": accuracy_is_on(model.card, graph), "memory": memory})

@@ -12,7 +12,8 @@ from typing import Any
 from runtime.card import MODELS, load_model
 from runtime.doctor.board import USE_GPU, examine_board
 from runtime.doctor.finding import Finding, judge
-from runtime.doctor.libraries import COMPILE, REACH_GPU, RUN_ON_CPU, examine_libraries, examine_opencv
+from runtime.doctor.libraries import COMPILE, REACH_GPU, RUN_ON_CPU, examine_libraries
+from runtime.doctor.opencv import LOAD_OPENCV, examine_opencv
 from runtime.errors import MienError
 from runtime.machine import describe_machine, l4t_release
 
@@ -37,7 +38,7 @@ def as_dict(findings: list[Finding], root: Path = Path("/")) -> dict[str, Any]:
 
 def can_stream(findings: list[Finding]) -> bool:
     """Is everything there that `mien stream` needs on the CPU?"""
-    return _of(findings, LOAD_MODELS).works and _of(findings, RUN_ON_CPU).works
+    return all(_of(findings, needed).works for needed in (LOAD_MODELS, RUN_ON_CPU, LOAD_OPENCV))
 
 
 def _of(findings: list[Finding], what: str) -> Finding:

@@ -23,3 +23,8 @@ class Finding:
 def judge(what: str, works: bool, found: str, fix: str) -> Finding:
     """Make a finding whose fix is only named where it is needed."""
     return Finding(what, works, found, "" if works else fix)
+
+
+def one_line(error: Exception) -> str:
+    """Return what an error says on one line: a loader's own messages have several."""
+    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Which libraries are here, and whether those that do the work load: ONNX Runtime, compilers, bindings, OpenCV.
+"""Which libraries are here, and whether those that do the work load: ONNX Runtime, compilers, bindings.
 
 Installs nothing. What only other rooms use (PyTorch, onnx) is known by name and not loaded.
 """
@@ -10,9 +10,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
 
-import cv2
-
-from runtime.doctor.finding import Finding, judge
+from runtime.doctor.finding import Finding, judge, one_line
 from runtime.engines.cuda_api import device_facts
 from runtime.engines.devices import OLDEST_TENSORRT, version_of
 from runtime.engines.onnxruntime_engine import HOW_TO_GET_PROVIDERS, available_targets
@@ -20,6 +18,7 @@ from runtime.engines.tensorrt_api import load_compiler
 from runtime.errors import Unavailable
 
 RUN_ON_CPU = "run on the CPU (ONNX Runtime)"
+RUN_ON_GPU = "run through ONNX Runtime on the GPU"
 COMPILE = {"tensorrt": "compile for Jetson and servers (TensorRT)",
            "tensorrt-rtx": "compile for desktop GPUs (TensorRT-RTX)"}
 REACH_GPU = "move bytes to the GPU (cuda-python or pycuda)"
@@ -29,8 +28,7 @@ def examine_libraries(jetson: bool) -> list[Finding]:
     """Look at what computes, in the order in which a person would want it."""
     compiler = ("python3 -m venv --system-site-packages .venv" if jetson else "pip install tensorrt")
     return [
-        package(RUN_ON_CPU, "onnxruntime", "pip install mien"),
-        *_providers(),
+        *_onnxruntime(),
         _compiler("tensorrt", "tensorrt", compiler),
         _compiler("tensorrt-rtx", "tensorrt_rtx", 'pip install "mien[rtx]"'),
         _binding(jetson),
@@ -61,15 +59,18 @@ def _packages() -> Mapping[str, list[str]]:
     return importlib.metadata.packages_distributions()
 
 
-def _providers() -> list[Finding]:
+def _onnxruntime() -> list[Finding]:
+    """Load ONNX Runtime: it may be there in part, after one of its two packages was taken away, or lack a library."""
+    here = package(RUN_ON_CPU, "onnxruntime", "pip install mien")
     try:
         targets = available_targets()
-    except Unavailable as error:
-        return [Finding("run through ONNX Runtime on the GPU", False, str(error), "pip install mien")]
+    except (Unavailable, AttributeError) as error:
+        name = _distribution("onnxruntime")[0]
+        fix = here.fix or f"pip install --force-reinstall {name}"
+        return [Finding(what, False, one_line(error), fix) for what in (RUN_ON_CPU, RUN_ON_GPU)]
     on_gpu = [target for target in targets if target != "cpu"]
-    return [judge("run through ONNX Runtime on the GPU", bool(on_gpu),
-                  ", ".join(f"--target {t}" for t in on_gpu) or "ONNX Runtime without a GPU provider",
-                  HOW_TO_GET_PROVIDERS)]
+    return [here, judge(RUN_ON_GPU, bool(on_gpu), ", ".join(f"--target {t}" for t in on_gpu)
+                        or "ONNX Runtime without a GPU provider", HOW_TO_GET_PROVIDERS)]
 
 
 def _compiler(target: str, module: str, fix: str) -> Finding:
@@ -102,27 +103,3 @@ def _is_here(module: str) -> bool:
         return importlib.util.find_spec("cuda.bindings" if module == "cuda" else module) is not None
     except ImportError:
         return False
-
-
-def examine_opencv() -> list[Finding]:
-    """Ask OpenCV's build for what cameras, files and windows need."""
-    build = cv2.getBuildInformation()
-
-    def built_with(key: str) -> bool:
-        lines = [line for line in build.splitlines() if line.strip().lower().startswith(key.lower() + ":")]
-        return bool(lines) and "YES" in lines[0].upper()
-
-    gui = next((line for line in build.splitlines() if line.strip().startswith("GUI:")), "GUI: NONE")
-    # an attribute that OpenCV 5 lacks, in its stubs too
-    has_haar = hasattr(cv2, "CascadeClassifier")
-    asked = "OpenCV's build information"
-    return [
-        judge("find faces with Haar cascades", has_haar, f"OpenCV {cv2.__version__}",
-              "pip install 'opencv-python-headless<5', or --faces yunet.onnx"),
-        judge("show a window (--view)", "NONE" not in gui.upper(), " ".join(gui.split()),
-              "pip uninstall opencv-python-headless; pip install 'opencv-python<5'"),
-        judge("read V4L2 cameras", built_with("v4l/v4l2"), asked, "install a wheel with V4L2"),
-        judge("read video files (FFmpeg)", built_with("FFMPEG"), asked, "install a wheel with FFmpeg"),
-        judge("read GStreamer pipelines through OpenCV", built_with("GStreamer"), asked,
-              "JetPack's own OpenCV has it; pip's wheels do not"),
-    ]

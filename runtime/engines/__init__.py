@@ -58,10 +58,10 @@ def open_engine(model: Model, precision: str, target: str = "auto", threads: int
 
 def _open_compiled(model: Model, graph: str, target: str, cache: Path | None, may_compile: bool) -> Engine:
     """Open an engine from the cache, compiled first where that is allowed."""
-    from runtime.engines.cache import EngineCache, default_folder  # not at the top: a kiosk on its CPU starts sooner
+    from runtime.engines.cache import EngineCache, engine_folder  # not at the top: a kiosk on its CPU starts sooner
     from runtime.engines.prepared_engine import prepare_engine
 
-    kept = EngineCache(cache or default_folder(), read_only=not may_compile)
+    kept = EngineCache(engine_folder(cache), read_only=not may_compile)
     return open_prepared(model, prepare_engine(model, graph, target, kept))
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from runtime.durable import sweep, write_bytes
 from runtime.engines.compile import Compiled
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 MAX_ENGINE_BYTES = 2 << 30  # twice the largest graph a card may name: ahead-of-time INT8 engines took twice their graph
 QUOTA_BYTES = 1 << 30  # the engines of many updates: the shipped model's take about 4 MB each (docs/decisions.md)
+T = TypeVar("T")
 _OURS = re.compile(r"([0-9a-f]{64})\.(engine|kernels)")
 
 
@@ -70,12 +71,14 @@ class _Entry:
 class EngineCache:
     """A folder of sealed engines; the secret that seals them lies beside it, not in it, so that a copy takes no secret.
 
-    read_only: only look, as a service does. quota_bytes: what all engines together may take.
+    read_only: only look, as a service does. quota_bytes: what all engines together may take. keep: files that must not
+    go to make room.
     """
 
     folder: Path
     read_only: bool = False
     quota_bytes: int = QUOTA_BYTES
+    keep: tuple[Path, ...] = ()
 
     @property
     def secret_file(self) -> Path:
@@ -99,33 +102,58 @@ class EngineCache:
         kernels = self._kernels(unsealed.engine, path, secret)
         return CachedEngine(unsealed.engine, unsealed.sidecar, path, kernels, compiled_now=False)
 
-    def get(self, key: EngineKey, build: Callable[[], Compiled], command: str, fresh: bool = False) -> CachedEngine:
+    def get(self, key: EngineKey, build: Callable[[], Compiled], command: str) -> CachedEngine:
         """Return the engine of a key, compiled with `build` where it is missing or refused; once if two ask at once.
 
-        command: what a person runs where a read-only cache lacks it. fresh: compile in any case.
+        command: what a person runs where a read-only cache lacks it.
         Raises BadInput, Unavailable (read-only and missing), MienError (disk full), and what `build` raises.
         """
-        if not fresh and (found := self._find_without_lock(key, command)):
+        if found := self._find_without_lock(key, command):
             if not self.read_only:
                 self._mark_used(found.path)
             return found
         if self.read_only:
             raise Unavailable(f"expected an engine for {key} in {self.folder}, found none; run {command}")
         with self._alone():
-            with self._plainly():
-                secret = read_secret(self.secret_file) or make_secret(self.secret_file)
-            try:
-                found = None if fresh else self.find(key)  # another process may have compiled it while we waited
-            except BadInput as refusal:
-                log.warning("%s; compiling it again", refusal)
-                found = None
-            return found or self._publish(key, build(), secret)
+            secret = self._secret()
+            found = self._find_usable(key)  # another process may have compiled it while we waited
+            return found or self._publish(self._fresh(key, build(), secret), secret)
 
-    def discard(self, path: Path) -> None:
-        """Remove an engine that turned out not to work, and its kernels."""
+    def replace(self, key: EngineKey, unfit: CachedEngine, build: Callable[[], Compiled],
+                prove: Callable[[CachedEngine], T]) -> T:
+        """Compile what turned out not to work again; the fresh engine takes the old one's place once `prove` returns.
+
+        Where another process was faster, its engine is proven. Returns what `prove` returned.
+        Raises BadInput, MienError (disk full), and what `build` and `prove` raise.
+        """
+        with self._alone():
+            secret, found = self._secret(), self._find_usable(key)
+            if found and found.engine != unfit.engine:
+                return prove(found)
+            fresh = self._fresh(key, build(), secret)
+            proven = prove(fresh)
+            self._publish(fresh, secret)
+            return proven
+
+    def discard(self, key: EngineKey, unfit: CachedEngine) -> None:
+        """Remove an engine that turned out not to work, and its kernels; not what another process put in its place."""
+        with self._alone(), suppress(BadInput):  # what is damaged by now is compiled again in any case
+            found = self.find(key)
+            if found and found.engine == unfit.engine:
+                with self._plainly():
+                    for file in (unfit.path, unfit.path.with_suffix(".kernels")):
+                        file.unlink(missing_ok=True)
+
+    def _secret(self) -> bytes:
         with self._plainly():
-            for file in (path, path.with_suffix(".kernels")):
-                file.unlink(missing_ok=True)
+            return read_secret(self.secret_file) or make_secret(self.secret_file)
+
+    def _find_usable(self, key: EngineKey) -> CachedEngine | None:
+        try:
+            return self.find(key)
+        except BadInput as refusal:
+            log.warning("%s; compiling it again", refusal)
+            return None
 
     def _find_without_lock(self, key: EngineKey, command: str) -> CachedEngine | None:
         try:
@@ -162,26 +190,33 @@ class EngineCache:
         finally:
             os.close(handle)
 
-    def _publish(self, key: EngineKey, compiled: Compiled, secret: bytes) -> CachedEngine:
-        """Write one sealed file, whole or not at all. The caller holds the lock."""
+    def _fresh(self, key: EngineKey, compiled: Compiled, secret: bytes) -> CachedEngine:
+        """Say of an engine what will stand beside it, and where; writes nothing."""
         engine, path = compiled.built.content, self._place(key)
         sidecar = {"key": key.as_json(), **_facts(compiled)}
-        content = seal(engine, sidecar, secret)
+        return CachedEngine(engine, sidecar, path, self._kernels(engine, path, secret), compiled_now=True)
+
+    def _publish(self, fresh: CachedEngine, secret: bytes) -> CachedEngine:
+        """Write one sealed file, whole or not at all. The caller holds the lock."""
+        path, content = fresh.path, seal(fresh.engine, fresh.sidecar, secret)
         with self._plainly():
             self._make_room(len(content), path)
             if path.is_dir() and not path.is_symlink():  # the one thing that a file cannot take the place of
                 shutil.rmtree(path)
             write_bytes(path, content)
         self._mark_used(path)
-        return CachedEngine(engine, sidecar, path, self._kernels(engine, path, secret), compiled_now=True)
+        return fresh
 
     def _make_room(self, size: int, place: Path) -> None:
         """Remove least recently used engines until `size` bytes at `place` keep the quota."""
-        if size > self.quota_bytes:
+        entries = self._entries(without=place)
+        kept = [entries.pop(path.stem).bytes for path in self.keep if path.stem in entries]
+        if size + sum(kept) > self.quota_bytes:
+            beside = f", beside {sum(kept) / 2**20:.1f} MiB that must stay" if kept else ""
             raise BadInput(f"expected an engine within the quota of {self.quota_bytes >> 20} MiB, found one of "
-                           f"{size / 2**20:.1f} MiB; raise --quota-mb")
-        others = sorted(self._entries(without=place).values())
-        total = size + sum(entry.bytes for entry in others)
+                           f"{size / 2**20:.1f} MiB{beside}; raise --quota-mb")
+        others = sorted(entries.values())
+        total = size + sum(kept) + sum(entry.bytes for entry in others)
         for entry in others:
             if total <= self.quota_bytes:
                 break
@@ -220,6 +255,18 @@ class EngineCache:
                                 "or choose another folder with --cache") from error
             raise BadInput(f"expected a folder to keep engines in, found {error}; choose another with --cache, or run "
                            "this as the user who may write there") from error
+
+
+def engine_folder(told: Path | None) -> Path:
+    """Return where engines are kept: as told, `~` being the home, else `default_folder`. Raises BadInput."""
+    try:
+        folder = told.expanduser() if told else default_folder()
+    except RuntimeError as error:  # the home of a user who is not there
+        raise BadInput(f"expected a folder to keep engines in, found {told}: {error}; write it without ~") from error
+    if not folder.absolute().name:
+        raise BadInput(f"expected a folder to keep engines in, with their secret beside it, found {folder}; choose one "
+                       "below it")
+    return folder
 
 
 def default_folder() -> Path:

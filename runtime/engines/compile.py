@@ -29,6 +29,8 @@ from runtime.machine import peak_memory
 ROOT = Path(__file__).parents[2]
 TICK = 0.05  # seconds between two looks at the child
 AHEAD_OF_TIME = "the inspector opens the engine, which needs the GPU it was built for"
+NOT_ASKED = "nobody asked the inspector"
+MOST_WORKSPACE = 1 << 40  # bytes; more than a GPU has, and far from where TensorRT's 64 bits end
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class CompileRequest:
     """What to compile for: a target, a GPU (None: the one here), batch sizes and limits.
 
     gpu: also several, `sm86,sm89`, or `all`. batches: three equal ones fix the shape. timing_cache: a file that earlier
-    builds' kernel timings are read from and left in, '' for none; TensorRT-RTX keeps none.
+    builds' kernel timings are read from and left in, '' for none; TensorRT-RTX keeps none. inspect: ask the engine
+    inspector too, where the GPU is here, which opens the engine and takes its time out of the same time-out.
     """
 
     target: str
@@ -48,6 +51,7 @@ class CompileRequest:
     timeout_seconds: float = 1800.0  # a first build on a Jetson takes minutes
     memory_bytes: int = 0  # the child may hold so much memory, GPU memory not counted; 0 for no limit
     timing_cache: str = ""
+    inspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,17 @@ def compile_onnx(content: bytes, request: CompileRequest, watch: Watch | None = 
         (place / "graph.onnx").write_bytes(content)
         (place / "request.json").write_text(json.dumps(asdict(request)))
         with _started(place) as child:
-            _wait(child, request, place, watch)
-        if child.returncode != 0 and not (place / "built.json").is_file():
+            stopped = _wait(child, request, place, watch)
+        finished = (place / "built.json").is_file()  # then only the inspector was in the way
+        if stopped and not finished:
+            raise MienError(stopped)
+        if child.returncode != 0 and not finished:
             _raise_for(child, request, place)
         facts = json.loads((place / "built.json").read_text())
         peak = facts.pop("peak_bytes")
         built = Built(**{**facts, "content": (place / "engine").read_bytes(), "gpus": tuple(facts["gpus"]),
                          "warnings": tuple(facts["warnings"]), "timing_cache": (place / "timings").read_bytes()})
-        inspected, not_inspected = _inspection(child, place)
+        inspected, not_inspected = ("", f"the inspector: {stopped}") if stopped else _inspection(child, place)
     if built.timing_cache:
         write_bytes(Path(request.timing_cache), built.timing_cache)
     return Compiled(built, time.monotonic() - began, peak, inspected, not_inspected)
@@ -95,9 +102,10 @@ def _check(request: CompileRequest) -> None:
     if not 1 <= smallest <= usual <= largest:
         raise BadInput(f"expected batches that grow from at least 1, found {smallest}, {usual}, {largest}; give the "
                        "smallest, the usual and the largest")
-    if request.workspace_bytes < 1 or request.memory_bytes < 0:
+    if not 1 <= request.workspace_bytes <= MOST_WORKSPACE or request.memory_bytes < 0:
         raise BadInput(f"expected bytes that the build may take, found {request.workspace_bytes} for a workspace and "
-                       f"{request.memory_bytes} for memory; give at least 1, and 0 for memory without a limit")
+                       f"{request.memory_bytes} for memory; give 1 to {MOST_WORKSPACE} for the one, and 0 for memory "
+                       "without a limit")
     if not request.timeout_seconds > 0:
         raise BadInput(f"expected a time-out above 0 s, found {request.timeout_seconds:g}; say how long it may take")
 
@@ -116,8 +124,8 @@ def _started(place: Path) -> Iterator[subprocess.Popen[bytes]]:
             child.kill()
 
 
-def _wait(child: subprocess.Popen[bytes], request: CompileRequest, place: Path, watch: Watch | None) -> None:
-    """Wait for the child's end, passing on its progress. Raises MienError over time and over memory."""
+def _wait(child: subprocess.Popen[bytes], request: CompileRequest, place: Path, watch: Watch | None) -> str:
+    """Wait for the child's end, passing on its progress. Returns why it must stop, '' where it ended by itself."""
     deadline = time.monotonic() + request.timeout_seconds
     limit, told = request.memory_bytes, 0
     while True:
@@ -125,14 +133,14 @@ def _wait(child: subprocess.Popen[bytes], request: CompileRequest, place: Path, 
             child.wait(TICK)
         told = _pass_on(place / "progress", told, watch)
         if child.returncode is not None:
-            return
+            return ""
         peak = peak_memory(Path(f"/proc/{child.pid}/status")) if limit else 0
         if peak > limit:
-            raise MienError(f"expected the {request.target} build to keep within {limit >> 20} MiB, found it at "
-                            f"{peak >> 20} MiB and stopped it; raise --memory")
+            return (f"expected the {request.target} build to keep within {limit >> 20} MiB, found it at "
+                    f"{peak >> 20} MiB and stopped it; raise --memory")
         if time.monotonic() > deadline:
-            raise MienError(f"expected the {request.target} build to end in {request.timeout_seconds:.0f} s, found it "
-                            "still running and stopped it; raise --timeout")
+            return (f"expected the {request.target} build to end in {request.timeout_seconds:g} s, found it still "
+                    "running and stopped it; raise --timeout")
 
 
 def _pass_on(progress: Path, told: int, watch: Watch | None) -> int:
@@ -174,7 +182,7 @@ def _inspection(child: subprocess.Popen[bytes], place: Path) -> tuple[str, str]:
 
 
 def _child(folder: str) -> int:
-    """The child's whole life: read the request, build, write the engine and the facts, inspect it where a GPU is."""
+    """The child's whole life: read the request, build, write the engine and the facts, inspect it where asked to."""
     place = Path(folder)
     _die_with_parent()
     values: dict[str, Any] = json.loads((place / "request.json").read_text())
@@ -200,8 +208,8 @@ def _child(folder: str) -> int:
     facts["peak_bytes"] = peak_memory()
     (place / "facts").write_text(json.dumps(facts))
     (place / "facts").rename(place / "built.json")  # whole, or not there
-    told, why = "", AHEAD_OF_TIME
-    if request.gpu is None:
+    told, why = "", AHEAD_OF_TIME if request.gpu else NOT_ASKED
+    if request.gpu is None and request.inspect:
         try:
             told, why = ask_inspector(built.content, request.target, {request.input_name: shapes[1]}), ""
         except MienError as error:

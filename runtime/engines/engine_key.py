@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from runtime.engines.compile import CompileRequest
 
-# What bounds or hastens a build. A field that is not named here counts, so that a new one can at worst cost a rebuild.
-BOUNDS = {"timeout_seconds", "memory_bytes", "timing_cache"}
+# What bounds or hastens a build, or only looks at its engine. A field that is not named here counts, so that a new one
+# can at worst cost a rebuild.
+BOUNDS = {"timeout_seconds", "memory_bytes", "timing_cache", "inspect"}
 
 
 class Device(Protocol):

@@ -6,6 +6,7 @@ largest batch of the engine's profile. Knows nothing of threads, nor what a call
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import ModuleType
@@ -19,6 +20,9 @@ from runtime.engines.fixed_batch import FixedBatch
 from runtime.engines.io_tensors import padded_batch, read_io_tensors
 from runtime.engines.jit_kernels import KernelFile
 from runtime.errors import BadModel, MienError
+
+# How TensorRT's log words an allocation that failed: the engine is as good as before
+_NO_MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)
 
 
 class OpenEngine:
@@ -35,6 +39,9 @@ class OpenEngine:
             held.callback(self._forget_engine)
             self._runtime: Any = library.Runtime(logger)
             self._engine: Any = self._runtime.deserialize_cuda_engine(content)
+            if self._engine is None and _NO_MEMORY.search(self._words()):
+                raise MienError(f"expected free memory on the GPU for {name}, found: {self._words()}; stop what else "
+                                "uses the GPU, and try again")
             if self._engine is None:
                 raise BadModel(f"expected an engine that TensorRT {library.__version__} loads on this GPU, found "
                                f"{name}: {self._words()}; build it again on this machine")

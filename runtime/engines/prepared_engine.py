@@ -5,9 +5,12 @@ Knows nothing of faces, nor of which graph a precision means (`runtime/engines/_
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from runtime.card import Model
 from runtime.engines.build_progress import shown_progress
@@ -20,6 +23,7 @@ from runtime.errors import MienError, Unavailable
 from runtime.machine import find_gpu
 
 TIMEOUT_SECONDS = CompileRequest.timeout_seconds
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,8 @@ class PreparedEngine:
 
 
 def prepare_engine(model: Model, graph: str, target: str, cache: EngineCache,
-                   timeout_seconds: float = TIMEOUT_SECONDS, fresh: bool = False) -> PreparedEngine:
-    """Find or compile the engine of one graph for the GPU that is here. `fresh` compiles in any case.
+                   timeout_seconds: float = TIMEOUT_SECONDS) -> PreparedEngine:
+    """Find or compile the engine of one graph for the GPU that is here.
 
     Raises Unavailable (GPU, library; an engine, where the cache is read-only), BadInput, BadModel, MienError.
     """
@@ -58,17 +62,27 @@ def prepare_engine(model: Model, graph: str, target: str, cache: EngineCache,
     request = CompileRequest(target, None, card.input_name, (card.input.channels, card.input.height, card.input.width),
                              batches=card.batches, timeout_seconds=timeout_seconds)
     key = EngineKey.of(content, request, version, device)
-
-    def build() -> Compiled:
-        with shown_progress(f"{card.name} {graph} for {target}") as watch:
-            compiled = compile_onnx(content, request, watch)
-        if compiled.built.compiler_version != version:
-            raise MienError(f"expected an engine by {target} {version}, found one by "
-                            f"{compiled.built.compiler_version}: it was updated meanwhile; run this again")
-        return compiled
-
-    cached = cache.get(key, build, _command(model, graph, target, cache), fresh)
+    cached = cache.get(key, lambda: _compile(model, graph, request, version), _command(model, graph, target, cache))
     return PreparedEngine(cached, key, graph, request)
+
+
+def replace_engine(unfit: PreparedEngine, model: Model, cache: EngineCache, prove: Callable[[PreparedEngine], T]) -> T:
+    """Compile an engine again; the new one takes the old one's place once `prove` returns. Returns what it returned.
+
+    Raises what `prove` raises, which leaves the old engine in the cache, BadInput, BadModel, Unavailable, MienError.
+    """
+    return cache.replace(unfit.key, unfit.cached,
+                         lambda: _compile(model, unfit.graph, unfit.request, unfit.key.compiler_version),
+                         lambda fresh: prove(dataclasses.replace(unfit, cached=fresh)))
+
+
+def _compile(model: Model, graph: str, request: CompileRequest, version: str) -> Compiled:
+    with shown_progress(f"{model.card.name} {graph} for {request.target}") as watch:
+        compiled = compile_onnx(model.read_graph(graph), request, watch)
+    if compiled.built.compiler_version != version:
+        raise MienError(f"expected an engine by {request.target} {version}, found one by "
+                        f"{compiled.built.compiler_version}: it was updated meanwhile; run this again")
+    return compiled
 
 
 def _device_here(target: str) -> Device:

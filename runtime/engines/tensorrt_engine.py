@@ -1,8 +1,8 @@
 """Runs an engine of TensorRT or TensorRT-RTX: named arrays in, named arrays out, on the GPU that is here.
 
-One code path for TensorRT ≥ 10 and TensorRT-RTX 1.x. May be called from any thread: the work is handed to the one that
-owns the CUDA context (`cuda_thread.py`). Knows nothing of faces, nor where engines come from: whoever passes bytes has
-checked their seal, for an engine is executable code.
+One code path for TensorRT ≥ 10.1 and TensorRT-RTX 1.x. May be called from any thread: the work is handed to the one
+that owns the CUDA context (`cuda_thread.py`). Knows nothing of faces, nor where engines come from: whoever passes bytes
+has checked their seal, for an engine is executable code.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class TensorRTEngine:
 
 def _refuse_unreadable(library: ModuleType, logger: Any, content: bytes, name: str) -> None:
     """Ask the library whether it could load these bytes, where it can be asked; it looks at the header only."""
-    if not hasattr(library, "ExecutionContextAllocationStrategy"):
-        raise Unavailable(f"expected TensorRT ≥ 10, found {library.__version__}; update it")
+    if not hasattr(library.ICudaEngine, "device_memory_size_v2"):  # sizes above 2 GiB, from 10.1 on
+        raise Unavailable(f"expected TensorRT ≥ 10.1, found {library.__version__}; update it")
     if not content:
         raise BadModel(f"expected an engine, found an empty file: {name}; build it again")
     if not hasattr(library.Runtime, "get_engine_validity"):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from calibration.tensorrt_cache import (
     CacheKey,
     calibration_cache,
+    hash_images,
     hash_preprocessing,
     parse_calibration_cache,
     read_calibration_cache,
@@ -156,3 +157,18 @@ def test_every_part_of_the_preprocessing_is_in_its_hash(change: dict[str, object
     how = FaceInput(48, 48)
     assert hash_preprocessing(how) == hash_preprocessing(FaceInput(48, 48))
     assert hash_preprocessing(dataclasses.replace(how, **change)) != hash_preprocessing(how)  # type: ignore[arg-type]
+
+
+def calibration_of(*merged: str, images: str = "", first: str = "a") -> dict[str, object]:
+    return {"images_sha256": images, "images_from": {"list_sha256": first * 64, "merged": [
+        {"sha256": letter * 64, "images": 5} for letter in merged]}}
+
+
+def test_images_of_one_list_have_its_hash() -> None:
+    assert hash_images(calibration_of(images="e" * 64)) == "e" * 64
+
+
+def test_merged_images_have_a_hash_of_all_their_files_in_whatever_order() -> None:
+    assert hash_images(calibration_of("b", "c")) == hash_images(calibration_of("c", "b"))
+    others = [calibration_of("b", "c"), calibration_of("b"), calibration_of("b", "d"), calibration_of("b", first="e")]
+    assert len({hash_images(other) for other in others}) == len(others)

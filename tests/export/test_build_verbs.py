@@ -121,6 +121,25 @@ def test_an_inspector_that_fails_keeps_the_engine_unless_layers_were_asked_for(d
     assert not (tmp_path / "other").exists()
 
 
+def test_a_build_without_an_inspectors_answer_leaves_no_earlier_one(device: list[str], faithful: Path,
+                                                                   tmp_path: Path) -> None:
+    device.append(faithful.read_text())
+    assert mien.main([*JETSON, "--out", str(tmp_path)]) == 0
+    assert list(tmp_path.glob("*-here.layers.json"))
+    device.clear()
+    assert mien.main([*JETSON, "--out", str(tmp_path)]) == 0
+    assert not list(tmp_path.glob("*-here.layers.json"))
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "/proc/no/place"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_built(
+        tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    monkeypatch.setattr(export.engine_from_onnx, "compile_onnx", lambda *_: pytest.fail("it was built"))
+    (tmp_path / "file").write_text("somebody's")
+    assert mien.main([*JETSON, "--out", str(tmp_path / out)]) == 2
+    assert "choose another --out" in capsys.readouterr().err and (tmp_path / "file").read_text() == "somebody's"
+
+
 @pytest.mark.parametrize("flag", [["--strict"], ["--layers", "page.html"]])
 def test_layers_ahead_of_time_are_refused_before_anything_is_built(tmp_path: Path, capsys, flag: list[str]) -> None:
     command = ["build", "mien-light", "--precision", "fp16", "--gpu", "sm86", "--out", str(tmp_path / "out"), *flag]
@@ -155,6 +174,7 @@ def test_limits_reach_the_request(device: list[str], tmp_path: Path, monkeypatch
                "--batches", "1", "2", "4"])
     (request,) = heard
     assert dataclasses.astuple(request)[:2] == ("tensorrt", None) and request.batches == (1, 2, 4)
+    assert request.inspect
     assert (request.workspace_bytes, request.memory_bytes, request.timeout_seconds) == (64 << 20, 900 << 20, 7)
     assert Path(request.timing_cache).parent == tmp_path and request.timing_cache.endswith(".timing")
 

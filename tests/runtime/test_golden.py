@@ -26,7 +26,7 @@ def test_the_pinned_crops_are_what_this_machine_cuts_from_the_pinned_frames():
 
 def test_pinned_probabilities_and_labels_follow_from_the_pinned_logits():
     golden = shipped().read_golden()
-    powers = np.exp(golden.logits.astype(np.float64))
+    powers = np.exp(golden.logits.astype(np.float64) / shipped().card.temperature)
     np.testing.assert_allclose(golden.probabilities, powers / powers.sum(1, keepdims=True), atol=1e-6)
     np.testing.assert_array_equal(golden.labels, golden.probabilities.argmax(1))
 

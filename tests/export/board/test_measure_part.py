@@ -59,6 +59,20 @@ def test_a_part_that_hangs_is_stopped_with_what_it_started(tmp_path: Path, monke
     assert not stat.exists() or stat.read_text().split()[2] == "Z"
 
 
+def test_a_part_that_is_stopped_leaves_no_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "made"
+    source = ("import tempfile, time\n"
+              f"with open({str(made)!r}, 'w') as file:\n    file.write(tempfile.mkdtemp())\n"
+              "def time_engines(task):\n    time.sleep(300)")
+    assert run_as(source, tmp_path, monkeypatch, 3)["status"] == "failed"
+    assert made.read_text() and not Path(made.read_text()).exists()
+
+
+def test_a_part_whose_report_is_dead_already_measures_nothing(tmp_path: Path) -> None:
+    measure_part._child("bench", "{}", str(tmp_path / "answer.json"), parent="1000000000")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_part_says_is_cleaned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = run_as("def time_engines(task):\n    raise OSError('no such file: /home/anna/faces/mia.png')", tmp_path,
                   monkeypatch)

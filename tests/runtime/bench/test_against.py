@@ -101,6 +101,34 @@ def test_what_is_no_record_is_one_line(tmp_path: Path, content: str, words: str)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("samples", [[], "abc", None, 2.0, [[1.0]], ["2.0"], [True], [2.0, 0.0], [-1.0], [float("nan")],
+                                     [float("inf")], [10**400]])
+def test_times_that_are_none_are_one_line(tmp_path: Path, samples: object) -> None:
+    content = record(2.0)
+    content["rows"][0]["samples_ms"] = samples
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    with pytest.raises(BadInput, match="times of net int8 to be a list of milliseconds above 0") as caught:
+        read_record(tmp_path / "r.json")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("changed", [{"batch": [1]}, {"batch": 0}, {"batch": True}, {"name": 7}, {"name": {}},
+                                     {"waited_for_core": "much"}, {"waited_for_core": float("nan")}])
+def test_a_row_that_is_none_is_refused(tmp_path: Path, changed: dict[str, Any]) -> None:
+    content = record(2.0)
+    content["rows"][0] |= changed
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    with pytest.raises(BadInput, match="other JSON"):
+        read_record(tmp_path / "r.json")
+
+
+def test_an_engine_that_did_not_open_spoils_no_record(tmp_path: Path) -> None:
+    content = record(2.0)
+    content["rows"].append({"name": "net fp16", "status": "expected an NVIDIA GPU, found none"})
+    (tmp_path / "r.json").write_text(json.dumps(content))
+    assert [change.name for change in compare_records(content, read_record(tmp_path / "r.json"), 0.05)] == ["net int8"]
+
+
 def test_a_missing_record_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="nowhere.json"):
         read_record(tmp_path / "nowhere.json")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from runtime.bench.record import accuracy_of, layout, record_name, save_record, table
+from runtime.bench.record import accuracy_is_on, accuracy_of, layout, record_name, save_record, table
 from runtime.card import ModelCard
 from runtime.preprocess import FaceInput
 
@@ -61,6 +61,11 @@ def test_the_table_has_status_size_accuracy_and_times() -> None:
         assert word in line
 
 
+def test_the_table_says_once_on_which_faces_an_accuracy_was_taken() -> None:
+    rows = [ROW | {"accuracy_on": "the 9 faces of s that chose the epoch", "batch": batch} for batch in (1, 8)]
+    assert table(rows)[3:] == ["accuracy of mien-light int8: on the 9 faces of s that chose the epoch"]
+
+
 def test_an_engine_that_did_not_open_has_its_reason_in_the_table() -> None:
     line = table([{"name": "mien-light fp16", "status": "expected an NVIDIA GPU, found none"}])[1]
     assert "found none" in line and "0.000" not in line
@@ -84,3 +89,16 @@ def card(**kept: Any) -> ModelCard:
     ({}, "fp32", None)])
 def test_accuracy_is_what_the_card_states_of_that_graph(kept: dict[str, Any], graph: str, wanted: float | None) -> None:
     assert accuracy_of(card(**kept), graph) == wanted
+
+
+CHOSEN = {"figures": {"accuracy": 0.66}, "data": {"name": "fer2013", "chosen_on": 3589}}
+
+
+@pytest.mark.parametrize(("kept", "graph", "wanted"), [
+    ({"training": CHOSEN}, "fp32", "the 3589 faces of fer2013 that chose the epoch"),
+    ({"training": CHOSEN}, "int8", ""),  # no figure, so no faces
+    ({"training": CHOSEN, "metrics": {"accuracy": {"fp32": 0.67}}}, "fp32", ""),
+    ({"training": {"figures": {"accuracy": 0.66}, "data": {"name": "ck48", "chosen_on": None}}}, "fp32",
+     "ck48, as training saw it")])
+def test_trainings_own_figure_names_its_faces(kept: dict[str, Any], graph: str, wanted: str) -> None:
+    assert accuracy_is_on(card(**kept), graph) == wanted

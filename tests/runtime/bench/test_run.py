@@ -112,7 +112,9 @@ def test_the_verb_writes_a_record_and_a_picture_and_compares_itself(tiny_model: 
 
 @pytest.mark.parametrize(("flags", "words"), [
     (("--rounds", 0), "at least one round"), (("--batch", 0), "batches of one or more"),
-    (("--tolerance", -1), "tolerance"), (("--against", "nowhere.json"), "nowhere.json")])
+    (("--tolerance", -1), "tolerance"), (("--against", "nowhere.json"), "nowhere.json"),
+    (("--picture", "x.txt"), "such an ending"), (("--picture", "nowhere/x.png"), "make it first"),
+    (("--record", "nowhere/x.json"), "make it first")])
 def test_bad_flags_are_one_line(tiny_model: Path, flags: tuple[object, ...], words: str) -> None:
-    result = mien(tiny_model, *flags)
+    result = mien(tiny_model, *flags)  # one line: nothing was timed
     assert result.returncode == 2 and words in result.stderr and len(result.stderr.splitlines()) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +14,8 @@ from runtime.doctor import Finding, as_dict, can_stream, examine, libraries
 from runtime.doctor.board import examine_board
 from runtime.doctor.libraries import COMPILE, REACH_GPU, RUN_ON_CPU, examine_libraries
 from runtime.engines.cuda_api import DeviceFacts
+
+ROOT = Path(__file__).parents[3]
 
 
 def on_board(root: Path, what: str, python: str = "3.10.12") -> Finding:
@@ -147,6 +151,31 @@ def test_a_missing_onnx_runtime_keeps_the_stream_from_running(
     assert not can_stream(findings)
     assert not as_dict(findings, tmp_path)["targets"]["cpu"]
     assert next(f for f in findings if f.what == RUN_ON_CPU).fix == "pip install mien"
+
+
+@pytest.mark.parametrize("source", ["raise ImportError('libcudnn.so.9:\\ncannot open')",
+                                    "raise OSError('libcudnn.so.9')", "__version__ = 'what another package left'"])
+def test_an_onnx_runtime_that_is_there_and_does_not_load_runs_nothing(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    (tmp_path / "onnxruntime.py").write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    found = in_python(RUN_ON_CPU)
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    assert not found.works and found.found and "\n" not in found.found
+    assert found.fix == "pip install --force-reinstall onnxruntime"
+
+
+@pytest.mark.parametrize("source", ["raise ImportError('libGL.so.1: cannot open shared object file')",
+                                    "raise AttributeError('_ARRAY_API not found')"])
+def test_a_broken_opencv_is_found_and_not_died_of(tmp_path: Path, source: str) -> None:
+    (tmp_path / "cv2.py").write_text(source)
+    done = subprocess.run([sys.executable, "mien.py", "doctor"], cwd=ROOT, capture_output=True, text=True, check=False,
+                          env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 3 and "Traceback" not in done.stderr
+    line, = [line for line in done.stderr.splitlines() if line.startswith("no  load OpenCV: ")]
+    assert source.split("'")[1] in line and "--force-reinstall" in line
+    assert "yes run on the CPU" in done.stderr and "yes load the shipped models" in done.stderr
 
 
 # conclusions

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -14,10 +16,10 @@ from cached_engines import COMMAND, ENGINE, SomeDevice, builder, no_build, some_
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.engines.cache import EngineCache, default_folder
+from runtime.engines.cache import CachedEngine, EngineCache, default_folder, engine_folder
 from runtime.engines.device_secret import SECRET_BYTES
 from runtime.engines.engine_file import seal
-from runtime.errors import BadInput, MienError, Unavailable
+from runtime.errors import BadInput, BadModel, MienError, Unavailable
 
 KEY = some_key()
 OTHER = some_key(b"another graph")
@@ -84,22 +86,63 @@ def test_a_failed_build_keeps_nothing(cache: EngineCache, folder: Path) -> None:
     assert names(folder) == {".lock"}
 
 
-def test_fresh_compiles_in_any_case(cache: EngineCache, filled: Path) -> None:
-    assert cache.get(KEY, builder(b"newer"), COMMAND, fresh=True).compiled_now
-    assert cache.get(KEY, no_build, COMMAND).engine == b"newer"
+def test_a_replaced_engine_stays_until_the_fresh_one_is_proven(cache: EngineCache, filled: Path) -> None:
+    unfit, seen = cache.get(KEY, no_build, COMMAND), []
+
+    def prove(fresh: CachedEngine) -> str:
+        seen.append((fresh.engine, fresh.compiled_now, cache.get(KEY, no_build, COMMAND).engine))
+        return "proven"
+
+    assert cache.replace(KEY, unfit, builder(b"newer"), prove) == "proven"
+    assert seen == [(b"newer", True, ENGINE)] and cache.get(KEY, no_build, COMMAND).engine == b"newer"
+
+
+@pytest.mark.parametrize("refusal", [MienError("the GPU is out of memory"), BadModel("it does not open either")])
+def test_a_fresh_engine_that_is_not_proven_leaves_the_old_one(
+        cache: EngineCache, filled: Path, refusal: MienError) -> None:
+    def refuse(fresh: CachedEngine) -> None:
+        raise refusal
+
+    before = filled.read_bytes()
+    with pytest.raises(MienError, match=str(refusal)):
+        cache.replace(KEY, cache.get(KEY, no_build, COMMAND), builder(b"newer"), refuse)
+    assert filled.read_bytes() == before
+
+
+def test_what_another_process_put_in_the_place_is_neither_replaced_nor_discarded(
+        cache: EngineCache, filled: Path) -> None:
+    unfit = cache.get(KEY, no_build, COMMAND)
+    cache.replace(KEY, unfit, builder(b"another's"), lambda fresh: None)
+    assert cache.replace(KEY, unfit, no_build, lambda found: found.engine) == b"another's"
+    cache.discard(KEY, unfit)
+    assert cache.get(KEY, no_build, COMMAND).engine == b"another's"
+
+
+def test_nothing_is_discarded_while_another_process_compiles(cache: EngineCache, filled: Path, folder: Path) -> None:
+    unfit = cache.get(KEY, no_build, COMMAND)
+    with open(folder / ".lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        waiting = threading.Thread(target=cache.discard, args=(KEY, unfit))
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive() and filled.exists()
+    waiting.join()
+    assert not filled.exists()
 
 
 def test_a_discarded_engine_takes_its_kernels_along(cache: EngineCache, filled: Path, folder: Path) -> None:
-    cache.get(KEY, no_build, COMMAND).kernels.save(b"kernels")
+    unfit = cache.get(KEY, no_build, COMMAND)
+    unfit.kernels.save(b"kernels")
     assert len(names(folder)) == 3
-    cache.discard(filled)
+    cache.discard(KEY, unfit)
     assert cache.find(KEY) is None and names(folder) == {".lock"}
 
 
 def test_kernels_belong_to_their_engine(cache: EngineCache, filled: Path) -> None:
     cache.get(KEY, no_build, COMMAND).kernels.save(b"kernels")
     assert cache.get(KEY, no_build, COMMAND).kernels.load() == b"kernels"
-    assert cache.get(KEY, builder(b"newer"), COMMAND, fresh=True).kernels.load() is None
+    cache.replace(KEY, cache.get(KEY, no_build, COMMAND), builder(b"newer"), lambda fresh: None)
+    assert cache.get(KEY, no_build, COMMAND).kernels.load() is None
 
 
 # refusing
@@ -277,6 +320,17 @@ def test_an_engine_above_the_quota_is_refused_and_removes_nothing(cache: EngineC
     assert cache.find(KEY) is not None
 
 
+def test_what_is_kept_makes_no_room(folder: Path) -> None:
+    first = EngineCache(folder).get(KEY, builder(), COMMAND).path
+    size = first.stat().st_size
+    small = EngineCache(folder, quota_bytes=size + size // 2, keep=(first,))
+    with pytest.raises(BadInput, match="beside 0.0 MiB that must stay; raise --quota-mb"):
+        small.get(OTHER, builder(), COMMAND)
+    assert first.exists() and small.find(OTHER) is None
+    assert EngineCache(folder, quota_bytes=2 * size + 99, keep=(first,)).get(OTHER, builder(), COMMAND)
+    assert first.exists()
+
+
 def test_a_clock_that_went_back_does_not_make_the_newest_the_oldest(
         folder: Path, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 0)  # a board without a battery boots in 1970
@@ -302,6 +356,18 @@ def test_the_quota_holds_after_any_uses_and_the_last_used_stays(
 
 
 # where
+
+def test_a_told_folder_may_begin_at_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert engine_folder(Path("~/engines")) == tmp_path / "engines"
+    assert engine_folder(Path("engines")) == Path("engines") and engine_folder(None) == default_folder()
+
+
+@pytest.mark.parametrize("told", ["/", "~nobody-of-this-name/engines"])
+def test_a_folder_that_cannot_hold_engines_is_refused(told: str) -> None:
+    with pytest.raises(BadInput, match="expected a folder to keep engines in"):
+        engine_folder(Path(told))
+
 
 def test_the_default_folder_is_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -9,6 +9,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -64,6 +65,7 @@ def test_progress_is_passed_on_line_by_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [
     {"batches": (0, 1, 1)}, {"batches": (2, 1, 4)}, {"workspace_bytes": 0}, {"memory_bytes": -1},
+    {"workspace_bytes": 99999999999999 << 20},
     {"timeout_seconds": 0}, {"timeout_seconds": float("nan")}], ids=str)
 def test_limits_that_no_build_could_keep_are_refused(change: dict) -> None:
     with pytest.raises(BadInput, match="expected .*found"):
@@ -130,9 +132,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(compile, "_die_with_parent", lambda: None)
     monkeypatch.setitem(sys.modules, "tensorrt", make_compiler(TENSORRT_10_3))
     (tmp_path / "graph.onnx").write_bytes(GOOD_GRAPH)
-    request = CompileRequest("tensorrt", None, "faces", (1, 48, 48), timing_cache=str(tmp_path / "x.timing"))
-    (tmp_path / "request.json").write_text(json.dumps(dataclasses.asdict(request)))
+    request_inspection(tmp_path, True)
     return tmp_path
+
+
+def request_inspection(place: Path, inspect: bool) -> None:
+    request = CompileRequest("tensorrt", None, "faces", (1, 48, 48), timing_cache=str(place / "x.timing"),
+                             inspect=inspect)
+    (place / "request.json").write_text(json.dumps(dataclasses.asdict(request)))
 
 
 def test_on_a_device_the_child_builds_and_then_asks_the_inspector(place: Path) -> None:
@@ -140,6 +147,13 @@ def test_on_a_device_the_child_builds_and_then_asks_the_inspector(place: Path) -
     assert (place / "engine").read_bytes() == ENGINE
     assert json.loads((place / "inspected.json").read_text()) == ['{"Layers": ["one"]}', ""]
     assert sys.modules["tensorrt"].told["inspected_shape"] == ("faces", (4, 1, 48, 48))
+
+
+def test_an_inspector_that_nobody_asked_opens_no_engine(place: Path) -> None:
+    request_inspection(place, False)
+    assert compile._child(str(place)) == 0
+    assert json.loads((place / "inspected.json").read_text()) == ["", compile.NOT_ASKED]
+    assert "inspected_shape" not in sys.modules["tensorrt"].told
 
 
 def test_the_timing_cache_is_read_and_given_back(place: Path) -> None:
@@ -161,3 +175,42 @@ def test_an_inspector_that_crashes_costs_no_engine(place: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"])
     child.wait()
     assert compile._inspection(child, place) == ("", "the inspector died by signal 11: Segmentation fault")
+
+
+HUNG_INSPECTOR = """#!{python}
+import json, os, pathlib, sys, time
+place = pathlib.Path(sys.argv[-1])
+(place / "engine").write_bytes(b"engine")
+(place / "timings").write_bytes(b"")
+facts = dict(compiler_version="10.3.0", layers=3, inputs={{}}, outputs={{}}, warnings=[], gpus=[], peak_bytes=1)
+if {finished}:
+    (place / "built.json").write_text(json.dumps(facts))
+time.sleep(600)
+"""
+
+
+def compile_with(child: str, place: Path, monkeypatch: pytest.MonkeyPatch, **limits: float) -> compile.Compiled:
+    program = place / "python"
+    program.write_text(child)
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    return compile_onnx(b"", dataclasses.replace(REQUEST, **limits))
+
+
+@pytest.mark.parametrize(("limits", "why"), [
+    ({"timeout_seconds": 1.25}, r"end in 1\.25 s, found it still running"),
+    ({"timeout_seconds": 60, "memory_bytes": 1 << 20}, "within 1 MiB")], ids=["time", "memory"])
+def test_a_limit_that_stops_the_inspector_costs_no_engine(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict, why: str) -> None:
+    monkeypatch.setattr(compile, "TICK", 1.0)  # the child gets so far before its memory is looked at
+    child = HUNG_INSPECTOR.format(python=sys.executable, finished=True)
+    compiled = compile_with(child, tmp_path, monkeypatch, **limits)
+    assert compiled.built.content == b"engine" and compiled.inspected == ""
+    assert re.search(f"the inspector: .*{why}", compiled.not_inspected)
+
+
+def test_a_build_that_does_not_end_in_its_time_is_an_error_that_says_the_time(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(MienError, match=r"end in 0\.01 s, found it still running and stopped it; raise --timeout"):
+        compile_with(HUNG_INSPECTOR.format(python=sys.executable, finished=False), tmp_path, monkeypatch,
+                     timeout_seconds=0.01)

@@ -23,8 +23,9 @@ def test_what_changes_the_engine_changes_the_key(change: dict) -> None:
     assert some_key(**change).digest() != some_key().digest()
 
 
-@pytest.mark.parametrize("change", [{"timeout_seconds": 1.0}, {"memory_bytes": 1}, {"timing_cache": "/a"}], ids=str)
-def test_what_bounds_or_hastens_a_build_does_not(change: dict) -> None:
+@pytest.mark.parametrize("change", [{"timeout_seconds": 1.0}, {"memory_bytes": 1}, {"timing_cache": "/a"},
+                                    {"inspect": True}], ids=str)
+def test_what_bounds_or_hastens_a_build_or_looks_at_the_engine_does_not(change: dict) -> None:
     assert some_key(**change).digest() == some_key().digest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,9 +92,27 @@ def test_an_engine_without_inputs_is_refused(bench: Bench) -> None:
 
 
 def test_a_tensorrt_that_is_too_old_is_not_tried(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(bench.library, "ExecutionContextAllocationStrategy")
-    with pytest.raises(Unavailable, match="expected TensorRT ≥ 10"):
+    monkeypatch.delattr(bench.library.ICudaEngine, "device_memory_size_v2")
+    with pytest.raises(Unavailable, match=r"expected TensorRT ≥ 10\.1, found"):
         bench.open()
+
+
+@pytest.mark.parametrize("words", ["Error Code 2: OutOfMemory (Requested size was 7 bytes.)",
+                                   "Error Code 1: Cuda Runtime (out of memory)"])
+def test_memory_that_runs_out_while_loading_is_not_held_against_the_engine(
+        bench: Bench, monkeypatch: pytest.MonkeyPatch, words: str) -> None:
+    class Full(bench.library.Runtime):  # type: ignore[name-defined, misc]
+        def __init__(self, logger: Any):
+            super().__init__(logger)
+            self.heard = logger
+
+        def deserialize_cuda_engine(self, serialized_engine: bytes) -> None:
+            self.heard.log(bench.library.ILogger.ERROR, words)
+
+    monkeypatch.setattr(bench.library, "Runtime", Full)
+    with pytest.raises(MienError, match="expected free memory on the GPU for tiny.engine") as caught:
+        bench.open()
+    assert not isinstance(caught.value, BadModel) and bench.cuda.held() == {}
 
 
 def test_that_the_screening_misses_the_gpu_is_left_to_opening(bench: Bench) -> None:

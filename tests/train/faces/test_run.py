@@ -107,14 +107,14 @@ def test_a_few_scenes_can_be_learnt_by_heart(drawn_pictures: Pictures) -> None:
     inputs, targets = next(task.batches(1, torch.Generator().manual_seed(3)))
     optimizer = make_optimizer(network, recipe.fitting())
     losses = []
-    for _ in range(40):
+    for _ in range(100):  # 60 to 80 do, whatever the seed
         optimizer.zero_grad()
         loss = task.loss(network(inputs), targets, inputs)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.4 * losses[0]
-    assert task.correct(network(inputs).detach(), targets) > 0.9
+    assert losses[-1] < 0.2 * losses[0]
+    assert task.correct(network(inputs).detach(), targets) > 0.95
 
 
 def test_an_epoch_is_the_same_however_often_it_is_drawn(drawn_pictures: Pictures) -> None:

@@ -1,0 +1,46 @@
+"""Change a model directory as a whole, and only the one that was read: verbs that take minutes may run side by side.
+
+A lock keeps writers apart while they write, not while they compute; who comes second finds another card and writes
+nothing. Knows nothing of what is changed, and nothing of `mien export`, which replaces a directory without reading it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.card import Model, load_model
+from runtime.durable import replacing_directory
+from runtime.errors import BadInput, MienError
+
+
+def lock_path(model: Model) -> Path:
+    """Return the empty file that writers lock: beside the directory, which changes places; it stays there."""
+    directory = model.directory.absolute()
+    return directory.with_name(f".{directory.name}.lock")
+
+
+@contextmanager
+def changing_model(model: Model) -> Iterator[Path]:
+    """Yield a copy of the directory that takes its place; on any error it is removed.
+
+    Raises MienError where the card is no longer the one that `model` was loaded with, BadInput for a folder that cannot
+    be written to, and as `load_model`; then nothing is written. Waits for another writer.
+    """
+    try:
+        handle = os.open(lock_path(model), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise BadInput(f"expected a folder to change {model.directory} in, found {error}; copy the model to a folder "
+                       "of your own") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # the kernel takes it back from a process that dies
+        if load_model(model.directory).card != model.card:
+            raise MienError(f"expected {model.directory}/card.json as it was when this began, found it changed "
+                            "meanwhile by another command; nothing was written: run it again")
+        with replacing_directory(model.directory, keep_files=True, known_by="card.json") as directory:
+            yield directory
+    finally:
+        os.close(handle)

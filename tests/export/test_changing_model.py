@@ -1,0 +1,85 @@
+"""Two commands at once on one model directory: the second writes nothing, and whoever writes is alone."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from tiny_graphs import random_faces
+
+from export import equalize_model as equalize_module
+from export import fine_tune as fine_tune_module
+from export import int8_from_onnx as int8_module
+from export.changing_model import changing_model, lock_path
+from export.equalize_model import equalize_model
+from export.fine_tune import carry_over_int8
+from export.int8_from_onnx import Rounding, int8_from_onnx
+from runtime.card import Model, load_model
+from runtime.errors import BadInput, MienError
+
+
+@pytest.fixture
+def model(tiny_export, tmp_path: Path) -> Model:
+    directory = shutil.copytree(tiny_export.directory, tmp_path / "model")
+    int8_from_onnx(load_model(directory), random_faces(16), Rounding("max"), {"name": "noise"})
+    return load_model(directory)
+
+
+def calibrate(model: Model) -> None:
+    int8_from_onnx(model, random_faces(32), Rounding("max"), {"name": "noise"})
+
+
+def equalize(model: Model) -> None:
+    equalize_model(model, random_faces(32), 0.5)
+
+
+def carry_over(model: Model) -> None:
+    carry_over_int8(model, model.card)
+
+
+@pytest.mark.parametrize(("late", "early"), [(calibrate, equalize), (equalize, calibrate), (carry_over, equalize)])
+def test_who_comes_second_writes_nothing(model: Model, late: Callable[[Model], None],
+                                         early: Callable[[Model], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    before: dict[str, bytes] = {}
+
+    def overtaken(of: Model) -> AbstractContextManager[Path]:
+        """All is computed, nothing written: now the other command ends."""
+        monkeypatch.undo()
+        early(load_model(of.directory))
+        before.update({p.name: p.read_bytes() for p in of.directory.iterdir()})
+        return changing_model(of)
+
+    for module in (equalize_module, fine_tune_module, int8_module):
+        monkeypatch.setattr(module, "changing_model", overtaken)
+    with pytest.raises(MienError, match="changed meanwhile .*run it again") as caught:
+        late(model)
+    assert caught.value.exit_code == 1
+    assert {p.name: p.read_bytes() for p in model.directory.iterdir()} == before
+    assert {p.name for p in model.directory.parent.iterdir()} == {"model", lock_path(model).name}
+
+
+def test_a_writer_is_alone_until_it_is_done(model: Model) -> None:
+    with changing_model(model), open(lock_path(model)) as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with open(lock_path(model)) as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_error_frees_the_model_and_leaves_it_as_it_was(model: Model) -> None:
+    with pytest.raises(RuntimeError), changing_model(model) as directory:
+        (directory / "fp32.onnx").write_bytes(b"half")
+        raise RuntimeError
+    assert load_model(model.directory).read_graph("fp32")
+    with changing_model(model):
+        pass
+
+
+def test_a_folder_that_takes_no_lock_is_named(model: Model) -> None:
+    lock_path(model).unlink()
+    lock_path(model).mkdir()
+    with pytest.raises(BadInput, match="copy the model to a folder of your own"), changing_model(model):
+        pass
