@@ -130,18 +130,26 @@ def load_recipe(name_or_path: str, changes: Sequence[str] = (), **overrides: Any
 
     changes: `key=value` or `key.key=value`, the value as YAML has it. overrides: single values; None changes nothing.
     """
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = RECIPES / f"{name_or_path}.yaml"
-        known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
-        if name_or_path not in known:
-            close = difflib.get_close_matches(name_or_path, known, n=1)
-            advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            raise BadInput(f"expected a recipe, found {name_or_path!r}; {advice}")
-    values = {"name": path.stem} | read_yaml(path)
+    path, values = read_recipe(name_or_path, RECIPES, "a recipe")
     for said in changes:
         _change(values, said)
     return build(Recipe, values | {k: v for k, v in overrides.items() if v is not None}, str(path))
+
+
+def read_recipe(name_or_path: str, folder: Path, what: str) -> tuple[Path, dict[str, Any]]:
+    """Read a recipe's YAML, shipped in `folder` by name or a file of one's own; returns where it stood and its values.
+
+    Raises BadInput for an unknown name, with `what` was expected and the nearest that is known.
+    """
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml"):
+        path = folder / f"{name_or_path}.yaml"
+        known = sorted(p.stem for p in folder.glob("*.yaml"))
+        if name_or_path not in known:
+            close = difflib.get_close_matches(name_or_path, known, n=1)
+            advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+            raise BadInput(f"expected {what}, found {name_or_path!r}; {advice}")
+    return path, {"name": path.stem} | read_yaml(path)
 
 
 def _change(values: dict[str, Any], said: str) -> None:

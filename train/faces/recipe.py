@@ -6,14 +6,12 @@ The shipped recipes lie in `train/faces/recipes/`. Knows nothing of how they are
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runtime.config import build, read_yaml
-from runtime.errors import BadInput
-from train.recipe import Recipe
+from runtime.config import build
+from train.recipe import Recipe, read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -95,13 +93,5 @@ class FaceRecipe:
 
 def load_face_recipe(name_or_path: str, **overrides: Any) -> FaceRecipe:
     """Read a recipe by shipped name or by path; None overrides nothing. Raises BadInput, BadConfig."""
-    path = Path(name_or_path)
-    if path.suffix not in (".yaml", ".yml"):
-        path = RECIPES / f"{name_or_path}.yaml"
-        known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
-        if name_or_path not in known:
-            close = difflib.get_close_matches(name_or_path, known, n=1)
-            advice = f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
-            raise BadInput(f"expected a detector's recipe, found {name_or_path!r}; {advice}")
-    values = {"name": path.stem} | read_yaml(path)
+    path, values = read_recipe(name_or_path, RECIPES, "a detector's recipe")
     return build(FaceRecipe, values | {k: v for k, v in overrides.items() if v is not None}, str(path))
