@@ -30,6 +30,8 @@ results: $(VENV)/.installed-dev
 	    --record docs/results/mien-light-$$p-cpu-PrivateTest.json || exit; done
 	$(BIN)/mien check mien-light --precision int8 --form gpu --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/mien-light-int8-gpu-form-PrivateTest.json
+	for f in cpu gpu; do $(BIN)/mien check mien-light --precision int8 --form $$f --split PublicTest PrivateTest \
+	    --data $(MIEN_DATA)/fer2013 --record docs/results/mien-light-int8-$$f-pooled.json || exit; done
 	$(BIN)/mien bench mien-light --record docs/results/bench-mien-light-cpu.json
 	$(BIN)/python -m runtime.bench.overhead mien-light --record docs/results/engine-overhead-cpu.json
 	$(BIN)/mien bench-train --data $(MIEN_DATA)/fer2013 --record docs/results/bench-train-cpu.json
@@ -39,6 +41,8 @@ results: $(VENV)/.installed-dev
 	    --record docs/results/oracle-mien-light-gpu-form.json
 	$(BIN)/python -m export.compare_repairs mien-light --data $(MIEN_DATA)/fer2013 --held-out 1024 \
 	    --record docs/results/repair-mien-light.json
+	$(BIN)/mien board-report --target cpu --out docs/boards
+	$(BIN)/python -m export.board.table
 
 # What calibrating costs (VGG16, against ONNX Runtime's own) and what each choice of faces costs (mien-light): an hour.
 results-calibration: $(VENV)/.installed-dev
