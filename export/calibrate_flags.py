@@ -1,4 +1,4 @@
-"""What `mien calibrate` and `mien equalize` refuse before they load a face: numbers out of range, flags at odds.
+"""What `mien calibrate`, `equalize` and `oracle` refuse before they load a face: numbers out of range, flags at odds.
 
 Knows no model: what one may say of its layers is checked in `int8_from_onnx.py`.
 """

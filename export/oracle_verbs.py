@@ -6,18 +6,22 @@ import argparse
 from pathlib import Path
 
 from runtime.command_line import AddVerb, print_json, say
-from runtime.errors import DONE, FAILED
+from runtime.errors import DONE, FAILED, BadInput
 
 
 def verb_oracle(args: argparse.Namespace) -> int:
     """Judge every integer that ONNX Runtime computes of an INT8 graph here; exit 1 where one is not legal."""
     from calibration.pick_images import pick_random
+    from export.calibrate_flags import require_draw
     from export.gate.record import save_figures
     from export.judge_onnxruntime import judge_onnxruntime
     from runtime.card import load_model
     from runtime.preprocess import prepare_faces
     from train.datasets.fer2013 import load_fer2013
 
+    require_draw(args)
+    if args.draws < 0:
+        raise BadInput(f"expected --draws of 0 or more, found {args.draws}")
     model = load_model(args.model)
     split = load_fer2013(args.data).split(args.split)
     picked = split.where(pick_random(len(split), args.n, args.seed))

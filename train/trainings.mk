@@ -18,7 +18,7 @@ runs/$(1)/finished: | $(VENV)/.installed-dev
 	touch $$@
 endef
 
-# the model that ships, the same for longer, two more as its teachers, and the pupil of all three
+# the quick model; the one that ships, in two steps; two more seeds of the first step, and a pupil of all three
 $(eval $(call on_fer2013,mien-light,--recipe mien-light))
 $(eval $(call on_fer2013,mien-light-50,--recipe mien-light-50))
 $(eval $(call on_fer2013,mien-light-again,--recipe mien-light-again --init train/checkpoints/mien-light-50 --seed 1))

@@ -86,3 +86,9 @@ def test_caches_of_two_merges_have_two_keys(directory: Path, tmp_path: Path) -> 
                      "--tensorrt-cache", str(tmp_path / f"{seed}.cache")]) == 0
         keys.append(json.loads((tmp_path / f"{seed}.cache.json").read_text())["images_sha256"])
     assert len(set(keys)) == 2 and all(len(key) == 64 for key in keys)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--seed", "-1"), ("-n", "0"), ("--draws", "-3")])
+def test_the_oracle_refuses_a_draw_before_it_loads_a_face(flag: str, value: str, capsys) -> None:
+    assert main(["oracle", "mien-light", "--data", "nowhere", flag, value]) == 2
+    assert f"mien: expected {flag} of" in capsys.readouterr().err
