@@ -33,10 +33,15 @@ def open_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnxrun
         return onnxruntime.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
 
 
-def batches_of(faces: Iterable[np.ndarray], shape: tuple[int, ...], batch_size: int) -> Iterator[np.ndarray]:
-    """Stack uint8 faces of `shape` (C, H, W) into (≤ batch_size, C, H, W). Raises BadInput for another face."""
+def batches_of(faces: Iterable[np.ndarray], shape: tuple[int | str, ...], batch_size: int) -> Iterator[np.ndarray]:
+    """Stack uint8 faces of `shape` (C, H, W) into (≤ batch_size, C, H, W). Raises BadInput for another face.
+
+    A side that is no number is free: the first face's counts for all.
+    """
     batch = []
     for number, face in enumerate(faces):
+        if number == 0 and face.ndim == len(shape):
+            shape = tuple(side if isinstance(side, int) else own for side, own in zip(shape, face.shape))
         if face.dtype != np.uint8 or face.shape != shape:
             raise BadInput(f"expected calibration faces of {shape} uint8, found {face.shape} {face.dtype} as image "
                            f"{number}; prepare the faces as the model's card says")

@@ -5,6 +5,8 @@ Knows nothing of quantization or precision; a thin index over the protobuf, made
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx
 from onnx import numpy_helper
@@ -67,6 +69,20 @@ def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
         if item.name == name:
             return int(item.i)
     return default
+
+
+def with_shape(model: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
+    """Return a copy whose only input has this shape, every free size fixed."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    for tensor, sizes in [(fixed.graph.input[0], shape), *((o, ()) for o in fixed.graph.output)]:
+        dims = tensor.type.tensor_type.shape.dim
+        for number, dim in enumerate(dims):
+            dim.Clear()
+            if sizes:
+                dim.dim_value = sizes[number]
+    return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
 
 
 def multiply_adds(model: onnx.ModelProto) -> int:

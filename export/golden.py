@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from export.clip import render_view, view_at, view_matrix
-from export.photograph import FACE
+from export.photograph import FACE, LANDMARKS
 from runtime.agreement import softmax
 from runtime.card import GoldenFaces
 from runtime.preprocess import FaceInput, crop_faces
@@ -28,7 +28,7 @@ def make_golden(photograph: np.ndarray, how: FaceInput, label_names: tuple[str, 
 
     logits: maps (N, C, H, W) uint8 faces to (N, classes) float32.
     """
-    frames, boxes, frame_of = [], [], []
+    frames, boxes, frame_of, landmarks = [], [], [], []
     for number, share in enumerate(_SHARES):
         view = view_at(share)
         frames.append(render_view(photograph, view, SIZE))
@@ -40,12 +40,17 @@ def make_golden(photograph: np.ndarray, how: FaceInput, label_names: tuple[str, 
             left, top = centre[0] + shift_x * seen - seen * zoom / 2, centre[1] + shift_y * seen - seen * zoom / 2
             boxes.append((left, top, seen * zoom, seen * zoom))
             frame_of.append(number)
+            points = LANDMARKS @ matrix[:, :2].T + matrix[:, 2]
+            landmarks.append((points - centre) * zoom + centre + np.array([shift_x, shift_y]) * seen)
     box_array, frame_index = np.array(boxes, dtype=np.float32), np.array(frame_of, dtype=np.int64)
-    faces = np.concatenate([crop_faces(f, box_array[frame_index == i], how) for i, f in enumerate(frames)])
+    points_array = None if how.template is None else np.array(landmarks, dtype=np.float32)
+    faces = np.concatenate([
+        crop_faces(frame, box_array[frame_index == i], how, None if points_array is None else points_array[frame_index == i])
+        for i, frame in enumerate(frames)])
     answers = logits(faces).astype(np.float32)
     probabilities = softmax(answers, temperature).astype(np.float32)
-    return GoldenFaces(faces, answers, np.stack(frames), box_array, frame_index, probabilities, answers.argmax(1),
-                       np.array(label_names))
+    return GoldenFaces(faces, answers, np.stack(frames), box_array, frame_index, points_array, probabilities,
+                       answers.argmax(1), np.array(label_names))
 
 
 def golden_bytes(golden: GoldenFaces) -> bytes:

@@ -11,7 +11,8 @@ from calibration.integer_oracle import FUSED, ONNX_RUNTIME, WIDENED, Oracle, exa
 from calibration.onnx_graph import parse_model
 from runtime.card import Model
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from runtime.errors import MienError
+from runtime.errors import BadInput, MienError
+from runtime.golden import golden_answers
 
 # A departure measured on this machine; other processors round other sums (ONNX Runtime's x86 kernels without VNNI
 # saturate), so twice that is allowed, and never less than a tenth of a logit.
@@ -29,8 +30,10 @@ def golden_bound(model: Model, graph: str, content: bytes, draws: int = 0) -> fl
     that this many randomly drawn legal backends add. MienError where this machine departs beyond sense.
     """
     golden = model.read_golden()
+    if draws and golden.cells is not None:
+        raise BadInput("expected no --draws for a detector: the oracle's bound is of a classifier's logits")
     engine = OnnxRuntimeEngine(content, graph, "int8", fuse_qdq=graph != "int8-gpu")
-    logits = engine.run({model.card.input_name: golden.faces})[model.card.output_name]
+    logits = golden_answers(engine, model, golden)
     delta = float(np.abs(logits.astype(np.float64) - golden.logits).max())
     most = MOST_DEPARTURE * float(np.ptp(golden.logits))
     if not delta <= most:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,14 +34,17 @@ class Exported:
     nodes_after: int
 
 
-def onnx_from_torch(network: nn.Module, shape: tuple[int, int, int], input_name: str, output_name: str) -> Exported:
+def onnx_from_torch(network: nn.Module, shape: tuple[int, int, int], input_name: str, output_name: str,
+                    step: int = 0) -> Exported:
     """Export a network that takes (N, *shape) uint8 and returns float32; N is dynamic.
 
-    Raises MienError where the simplified graph departs from the exporter's by more than `SIMPLIFY_BOUND`.
+    step: height and width are too, as multiples of so many pixels; `shape` is one of them. Raises MienError where the simplified graph departs from the exporter's by more than `SIMPLIFY_BOUND`.
     """
     network = network.eval()
     sample = torch.zeros((2, *shape), dtype=torch.uint8)
-    batch = torch.export.Dim("batch", min=1, max=65_536)
+    dynamic: dict[int, Any] = {0: torch.export.Dim("batch", min=1, max=65_536)}
+    if step:
+        dynamic |= {axis: step * torch.export.Dim(side, min=2, max=256) for axis, side in ((2, "rows"), (3, "columns"))}
     exporter_log = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)  # it warns of every torchvision operator that is not installed
@@ -48,7 +52,7 @@ def onnx_from_torch(network: nn.Module, shape: tuple[int, int, int], input_name:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # PyTorch's own deprecations, which no user of ours can act on
             program = torch.onnx.export(network, (sample,), dynamo=True, opset_version=OPSET, verbose=False,
-                                        dynamic_shapes=({0: batch},), input_names=[input_name],
+                                        dynamic_shapes=(dynamic,), input_names=[input_name],
                                         output_names=[output_name])
     finally:
         exporter_log.setLevel(level)

@@ -12,6 +12,8 @@ import numpy as np
 from runtime.errors import Unavailable
 
 FACE = (155.0, 105.0, 222.0, 222.0)  # x, y, width, height in pixels: what OpenCV's frontal Haar cascade finds
+# right and left eye, nose tip, right and left mouth corner: the mean of what YuNet and mien-face find
+LANDMARKS = np.array([(223.6, 197.2), (306.8, 195.8), (265.8, 241.0), (230.5, 277.0), (302.9, 276.0)])
 
 
 def load_photograph() -> np.ndarray:

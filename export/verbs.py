@@ -18,6 +18,7 @@ from export import (
     sensitivity_verbs,
 )
 from export.calibrate_flags import require_calibrate_flags
+from export.faces import verbs as faces_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, FAILED, BadInput
 
@@ -271,5 +272,6 @@ def add_verbs(verb: AddVerb) -> None:
 
     oracle_verbs.add_verbs(verb)
     equalize_verbs.add_verbs(verb)
+    faces_verbs.add_verbs(verb)
     sensitivity_verbs.add_verbs(verb)
     fine_tune_verbs.add_verbs(verb)

@@ -60,6 +60,7 @@ class ModelCard:
     golden_bound: dict[str, float] = field(default_factory=dict)
     parameters: int = 0
     temperature: float = 1.0
+    score_threshold: float = 0.5  # of a detector: what a face needs, chosen on scenes that chose the epoch
     input_name: str = "faces"
     output_name: str = "logits"
     batches: tuple[int, int, int] = (1, 4, 64)  # smallest, usual, largest: what engines are compiled for
@@ -73,6 +74,8 @@ class ModelCard:
             raise ValueError(f"expected distinct labels, found {self.labels}")
         if not self.temperature > 0:
             raise ValueError(f"expected a temperature above 0, found {self.temperature}")
+        if not 0 < self.score_threshold < 1:
+            raise ValueError(f"expected a score_threshold between 0 and 1, found {self.score_threshold}")
         if not 1 <= self.batches[0] <= self.batches[1] <= self.batches[2]:
             raise ValueError(f"expected batches that grow from at least 1, found {self.batches}")
 
@@ -82,8 +85,9 @@ class GoldenFaces:
     """Pinned inputs and the PyTorch network's answers, from whole frames to labels.
 
     faces (N, C, H, W) uint8 and logits (N, classes) float32; each face is what the card's crop makes of
-    boxes (N, 4) in frames (F, H, W, 3) BGR uint8 number frame_of (N,), and gave probabilities and labels (N,), indices
-    into label_names (classes,) text.
+    boxes (N, 4) and landmarks (N, 5, 2) in frames (F, H, W, 3) BGR uint8 number frame_of (N,), and gave probabilities and labels (N,), indices
+    into label_names (classes,) text. A detector's faces are whole grey pictures (N, 1, H, W); its logits (N, K, 16) are
+    those of the cells (K,), and boxes (B, 4) are what is found in the pictures frame_of (B,).
     """
 
     faces: np.ndarray
@@ -91,9 +95,11 @@ class GoldenFaces:
     frames: np.ndarray | None = None
     boxes: np.ndarray | None = None
     frame_of: np.ndarray | None = None
+    landmarks: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     labels: np.ndarray | None = None
     label_names: np.ndarray | None = None
+    cells: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -124,9 +130,10 @@ class Model:
                 golden = GoldenFaces(**{name: arrays[name] for name in arrays.files if name in known})
         except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
             raise BadModel(f"expected faces and logits in {self.card.golden.file}, found {error}") from error
-        if golden.logits.shape != (len(golden.faces), len(self.card.labels)):
-            raise BadModel(f"expected {len(self.card.labels)} logits a face in {self.directory}/"
-                           f"{self.card.golden.file}, found an array of {golden.logits.shape}; label count is wrong")
+        of_one = (len(self.card.labels),) if golden.cells is None else (len(golden.cells), golden.logits.shape[-1])
+        if golden.logits.shape != (len(golden.faces), *of_one) or (golden.cells is None) == (self.card.task == "face"):
+            raise BadModel(f"expected {of_one} logits a face in {self.directory}/{self.card.golden.file}, found an "
+                           f"array of {golden.logits.shape}; label count or task is wrong")
         return golden
 
     def _verified(self, entry: FileEntry) -> bytes:

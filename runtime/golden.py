@@ -37,7 +37,7 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
     """Run the golden faces through an engine of one graph. Raises Departure, and what `read_golden` raises."""
     card = model.card
     golden, bound = read_golden(model, graph)
-    logits = engine.run({card.input_name: golden.faces})[card.output_name]
+    logits = golden_answers(engine, model, golden)
     if logits.shape != golden.logits.shape:
         raise Departure(f"expected logits of {golden.logits.shape} for the golden faces, found {logits.shape}")
     largest = float(np.abs(logits.astype(np.float64) - golden.logits).max())
@@ -45,6 +45,18 @@ def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
         raise Departure(f"expected the {graph} engine within {bound:.3g} of PyTorch on the golden faces, found "
                         f"{largest:.3g}; nothing was scored: rebuild or reinstall the model")
     return Agreement(largest, bound, len(golden.faces))
+
+
+def golden_answers(engine: Engine, model: Model, golden: GoldenFaces) -> np.ndarray:
+    """Return an engine's logits for the golden faces; a detector's of the pinned cells, one picture at a time."""
+    name, output = model.card.input_name, model.card.output_name
+    if golden.cells is None:
+        return engine.run({name: golden.faces})[output]
+    each = [engine.run({name: picture[None]})[output] for picture in golden.faces]
+    if any(cells.shape[1] <= golden.cells.max() for cells in each):
+        raise Departure(f"expected more than {golden.cells.max()} cells for the golden pictures, found "
+                        f"{each[0].shape[1]}; the graph is another network's")
+    return np.concatenate([cells[:, golden.cells] for cells in each])
 
 
 def read_golden(model: Model, graph: str) -> tuple[GoldenFaces, float]:
@@ -79,8 +91,11 @@ def _require_same_crops(model: Model, golden: GoldenFaces) -> None:
     """Cut the golden frames again as the card says. Raises MienError where the crops are not the pinned ones."""
     if golden.frames is None or golden.boxes is None or golden.frame_of is None:
         return  # only faces were pinned
-    crops = np.concatenate([crop_faces(frame, golden.boxes[golden.frame_of == number], model.card.input)
-                            for number, frame in enumerate(golden.frames)])
+    of_frame = [golden.frame_of == number for number in range(len(golden.frames))]
+    crops = np.concatenate([
+        crop_faces(frame, golden.boxes[mine], model.card.input,
+                   None if golden.landmarks is None else golden.landmarks[mine])
+        for frame, mine in zip(golden.frames, of_frame)])
     same_shape = crops.shape == golden.faces.shape
     worst = int(np.abs(crops.astype(np.int16) - golden.faces).max()) if same_shape else 256
     if worst > CROP_BOUND:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from runtime.align import align_square
 from runtime.errors import BadInput
 from runtime.face_input import FaceInput as FaceInput
 
@@ -44,7 +45,7 @@ def prepare_faces(faces: np.ndarray, how: FaceInput) -> np.ndarray:
     return np.stack([prepare_face(face, how) for face in faces])
 
 
-def crop_square(frame: np.ndarray, box: Sequence[float], margin: float) -> np.ndarray:
+def crop_square(frame: np.ndarray, box: Sequence[float] | np.ndarray, margin: float) -> np.ndarray:
     """Cut the square around a box (x, y, width, height in pixels); what lies outside repeats the frame's border.
 
     Raises BadInput where box and frame do not meet.
@@ -68,9 +69,22 @@ def crop_square(frame: np.ndarray, box: Sequence[float], margin: float) -> np.nd
     return inside
 
 
-def crop_faces(frame: np.ndarray, boxes: np.ndarray, how: FaceInput) -> np.ndarray:
-    """Cut and prepare every face of a frame, (H, W) grey or (H, W, 3) BGR; boxes (N, 4) → (N, C, height, width)."""
-    faces = [prepare_face(crop_square(frame, box, how.margin), how) for box in boxes]
+def _cut(frame: np.ndarray, box: np.ndarray, landmarks: np.ndarray | None, how: FaceInput) -> np.ndarray:
+    if landmarks is not None and how.template is not None:
+        aligned = align_square(frame, landmarks, np.array(how.template), float(max(box[2], box[3])))
+        if aligned is not None:
+            return aligned
+    return crop_square(frame, box, how.margin)
+
+
+def crop_faces(frame: np.ndarray, boxes: np.ndarray, how: FaceInput, landmarks: np.ndarray | None = None) -> np.ndarray:
+    """Cut and prepare every face of a frame, (H, W) grey or (H, W, 3) BGR; boxes (N, 4) → (N, C, height, width).
+
+    landmarks (N, 5, 2) align a face where the card has a template; without them, or where they make no sense, the box
+    is cut with the card's margin.
+    """
+    points = [None] * len(boxes) if landmarks is None or how.template is None else list(landmarks)
+    faces = [prepare_face(_cut(frame, box, five, how), how) for box, five in zip(boxes, points)]
     if not faces:
         return np.zeros((0, how.channels, how.height, how.width), dtype=np.uint8)
     return np.stack(faces)

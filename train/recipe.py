@@ -55,6 +55,7 @@ class Recipe:
     fold: int = 0  # of the ten, counted from 0
     labels: tuple[str, ...] = ()  # only these of the data set's; none is all
     face: Literal["whole", "haar"] = "whole"  # the image is the face, or OpenCV's cascade finds it
+    as_streamed: bool = False  # learns from every face twice: as it is, and as the stream would cut it
     colour: Literal["grey", "rgb"] = "grey"
     equalize: bool = False  # histogram equalization
     size: int = 48  # side of a face as read, pixels

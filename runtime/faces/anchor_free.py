@@ -56,7 +56,25 @@ def decode(outputs: Mapping[str, np.ndarray], size: tuple[int, int], threshold: 
     cls, obj, bbox, kps = (
         np.concatenate([outputs[f"{name}_{stride}"].reshape(-1, channels) for stride in STRIDES])
         for name, channels in CHANNELS.items())
-    score = np.sqrt(cls.clip(0, 1) * obj.clip(0, 1))[:, 0]
+    return _faces(np.sqrt(cls.clip(0, 1) * obj.clip(0, 1))[:, 0], bbox, kps, size, threshold)
+
+
+def decode_cells(cells: np.ndarray, size: tuple[int, int], threshold: float) -> Faces:
+    """Decode one picture's (cells, 16) of our own detector: the same numbers, cls and obj before their sigmoid.
+
+    Raises BadModel where cells and size disagree.
+    """
+    wanted = (len(cells_of(size)[0]), sum(CHANNELS.values()))
+    if cells.shape != wanted:
+        raise BadModel(f"expected {wanted} outputs of a detector for {size[0]}×{size[1]} pixels, found {cells.shape}; "
+                       "the graph is another network's")
+    with np.errstate(over="ignore"):  # e¹⁰⁰: a sigmoid of 0
+        likely = 1 / (1 + np.exp(-cells[:, :2]))
+    return _faces(np.sqrt(likely[:, 0] * likely[:, 1]), cells[:, 2:6], cells[:, 6:], size, threshold)
+
+
+def _faces(score: np.ndarray, bbox: np.ndarray, kps: np.ndarray, size: tuple[int, int], threshold: float) -> Faces:
+    """Decode the cells (cells,), (cells, 4), (cells, 10) that reach the threshold, and suppress doubles."""
     found = np.flatnonzero(score >= threshold)  # NaN compares false
     origin, stride_of = (part[found] for part in cells_of(size))
     centre = (origin + bbox[found, :2]) * stride_of

@@ -53,17 +53,26 @@ def check_frame(frame: np.ndarray) -> None:
         raise BadInput(f"expected a frame of (H, W, 3) uint8, found {frame.shape} {frame.dtype}; convert it to BGR")
 
 
+def clip_boxes(boxes: np.ndarray, frame_size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Clip (N, 4) boxes to a frame of (width, height) px; returns them, float64, and which (N,) still hold a face.
+
+    One that lies mostly outside, is tiny or is not finite holds none.
+    """
+    boxes = boxes.astype(np.float64)  # a huge float32 side would round away the frame's edge
+    corner, side = boxes[:, :2], boxes[:, 2:]
+    first = np.minimum(np.maximum(corner, 0), frame_size)
+    last = np.minimum(np.maximum(corner + side, 0), frame_size)
+    left = last - first
+    with np.errstate(invalid="ignore"):  # a NaN box compares false and is dropped
+        inside = left[:, 0] * left[:, 1] >= MIN_INSIDE * side[:, 0] * side[:, 1]
+        good = (side.min(axis=1, initial=np.inf) >= MIN_SIDE) & inside & np.isfinite(boxes).all(axis=1)
+    return np.concatenate([first, left], axis=1), good
+
+
 def keep_largest(found: Faces, frame_size: tuple[int, int], max_faces: int) -> Faces:
     """Clip boxes to a frame of (width, height) px, drop those mostly outside, tiny or not finite, keep the largest."""
-    boxes = found.boxes.astype(np.float64)  # a huge float32 side would round away the frame's edge
-    corner, side = boxes[:, :2], boxes[:, 2:]
-    first = np.clip(corner, 0, frame_size)
-    last = np.clip(corner + side, 0, frame_size)
-    inside = np.prod(last - first, axis=1)
-    with np.errstate(invalid="ignore"):  # a NaN box compares false and is dropped
-        good = (side.min(axis=1, initial=np.inf) >= MIN_SIDE) & (inside >= MIN_INSIDE * np.prod(side, axis=1))
-    kept = np.flatnonzero(good & np.isfinite(boxes).all(axis=1) & np.isfinite(found.scores))
-    kept = kept[np.argsort(-inside[kept], kind="stable")][:max_faces]
-    clipped = np.concatenate([first, last - first], axis=1)[kept].astype(np.float32)
+    clipped, good = clip_boxes(found.boxes, frame_size)
+    kept = np.flatnonzero(good & np.isfinite(found.scores))
+    kept = kept[np.argsort(-np.prod(clipped[kept, 2:], axis=1), kind="stable")][:max_faces]
     landmarks = None if found.landmarks is None else found.landmarks[kept]
-    return Faces(clipped, landmarks, found.scores[kept])
+    return Faces(clipped[kept].astype(np.float32), landmarks, found.scores[kept])

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import BadInput, BadModel
 from runtime.faces.anchor_free import HEADS, decode
 from runtime.faces.detector import Faces, check_frame, keep_largest
+from runtime.faces.letterbox import letterbox
 from runtime.onnx_weights import refuse_unsafe
 
 LONGEST_SIDE = 640  # px searched by a graph of free size; a 20 px face in a 1080p frame is below the crop's use anyway
@@ -25,9 +25,10 @@ class YuNetDetector:
     """Finds faces and five landmarks with a YuNet ONNX graph of fixed or free input size."""
 
     name = "yunet"
+    THRESHOLD = 0.6  # of a face's score: opencv_zoo's
 
-    def __init__(self, path: Path, max_faces: int = 8, score_threshold: float = 0.6, threads: int = 0):
-        """Open a graph; a face needs `score_threshold` (0.6 is opencv_zoo's). Raises BadInput, BadModel."""
+    def __init__(self, path: Path, max_faces: int = 8, score_threshold: float = THRESHOLD, threads: int = 0):
+        """Open a graph; a face needs `score_threshold`. Raises BadInput, BadModel."""
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise BadModel(f"expected a YuNet file of at most {MAX_FILE_BYTES} bytes, found more in {path}")
@@ -47,8 +48,9 @@ class YuNetDetector:
     def detect(self, frame: np.ndarray) -> Faces:
         """Find the largest faces of a frame, (H, W, 3) BGR uint8. Raises BadInput, MienError."""
         check_frame(frame)
-        tensor, scale = fit(frame, self._fixed)
-        size = (tensor.shape[3], tensor.shape[2])
+        picture, scale = letterbox(frame, self._fixed, LONGEST_SIDE)
+        size = (picture.shape[1], picture.shape[0])
+        tensor = np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)
         found = decode(self._engine.run({self._input: tensor}), size, self._threshold)
         landmarks = None if found.landmarks is None else found.landmarks / scale
         found = Faces(found.boxes / scale, landmarks, found.scores)
@@ -57,20 +59,3 @@ class YuNetDetector:
     def close(self) -> None:
         """Close the engine."""
         self._engine.close()
-
-
-def fit(frame: np.ndarray, fixed: tuple[int, int] | None) -> tuple[np.ndarray, float]:
-    """Shrink a BGR frame to fit and pad it right and below with black, as FaceDetectorYN does.
-
-    `fixed` is the graph's (width, height) px; None shrinks to 640 and pads to multiples of 32. Returns the tensor
-    (1, 3, height, width) float32 BGR 0–255, and scale = its pixels per frame pixel.
-    """
-    height, width = frame.shape[:2]
-    scale = min(fixed[0] / width, fixed[1] / height) if fixed else min(1.0, LONGEST_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    if size != (width, height):
-        frame = cv2.resize(frame, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    padded = fixed or (-(-size[0] // 32) * 32, -(-size[1] // 32) * 32)
-    tensor = np.zeros((1, 3, padded[1], padded[0]), np.float32)
-    tensor[0, :, : size[1], : size[0]] = frame.transpose(2, 0, 1)
-    return tensor, scale

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.faces.anchor_free import CHANNELS, HEADS, NMS_IOU, STRIDES, cells_of, decode
+from runtime.errors import BadModel
+from runtime.faces.anchor_free import CHANNELS, HEADS, NMS_IOU, STRIDES, cells_of, decode, decode_cells
 
 SIZE = (96, 64)
 
@@ -74,3 +76,26 @@ def test_cells_lie_side_by_side_from_the_upper_left() -> None:
 def test_a_picture_smaller_than_a_stride_has_no_cells_there() -> None:
     empty = {head: np.zeros((1, 0, CHANNELS[head.partition("_")[0]]), np.float32) for head in HEADS}
     assert len(decode(empty, (0, 0), 0.5)) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_our_cells_and_yunets_heads_are_one_code(seed: int) -> None:
+    heads = random_heads(seed)
+    cls, obj, bbox, kps = (np.concatenate([heads[f"{name}_{stride}"][0] for stride in STRIDES]) for name in CHANNELS)
+    logits = [np.log(p / (1 - p)) for p in (cls.clip(1e-6, 1 - 1e-6), obj.clip(1e-6, 1 - 1e-6))]
+    ours = decode_cells(np.concatenate([*logits, bbox, kps], axis=1), SIZE, 0.5)
+    theirs = decode(heads, SIZE, 0.5)
+    assert len(ours) == len(theirs)
+    assert np.allclose(ours.boxes, theirs.boxes, atol=1e-3) and np.allclose(ours.scores, theirs.scores, atol=1e-5)
+
+
+def test_cells_of_another_size_are_refused() -> None:
+    with pytest.raises(BadModel, match="another network"):
+        decode_cells(np.zeros((5, 16), np.float32), SIZE, 0.5)
+
+
+def test_wild_logits_are_no_face_and_no_warning() -> None:
+    cells = np.full((len(cells_of(SIZE)[0]), 16), -1e4, np.float32)
+    cells[3, :2] = np.nan
+    assert len(decode_cells(cells, SIZE, 0.5)) == 0

@@ -15,7 +15,8 @@ from runtime.faces import open_detector
 from runtime.faces.anchor_free import CHANNELS, STRIDES, decode, suppress
 from runtime.faces.detector import Faces, keep_largest
 from runtime.faces.haar import HaarDetector
-from runtime.faces.yunet import YuNetDetector, fit
+from runtime.faces.letterbox import letterbox
+from runtime.faces.yunet import YuNetDetector
 
 FACE = (155, 98, 230, 233)  # of grace_hopper.jpg, by eye: from hat to chin
 
@@ -178,9 +179,12 @@ def test_a_crowd_of_candidates_costs_bounded_memory() -> None:
 @pytest.mark.parametrize(("size", "tensor"), [
     ((480, 640), (480, 640)), ((1080, 1920), (384, 640)), ((50, 70), (64, 96))])
 def test_a_free_size_is_shrunk_and_padded_to_multiples_of_32(size: tuple[int, int], tensor: tuple[int, int]) -> None:
-    array, scale = fit(np.full((*size, 3), 255, np.uint8), None)
-    assert array.shape == (1, 3, *tensor)
-    assert (array == 255).all(axis=1).sum() == round(size[0] * scale) * round(size[1] * scale)
+    for channels in ((), (3,)):
+        picture, scale = letterbox(np.full((*size, *channels), 255, np.uint8), None, 640)
+        assert picture.shape == (*tensor, *channels)
+        seen = (picture == 255).reshape(*tensor, -1).all(axis=2)
+        assert seen.sum() == round(size[0] * scale) * round(size[1] * scale)
+        assert seen[: round(size[0] * scale), : round(size[1] * scale)].all()
 
 
 @pytest.mark.parametrize("graph", ["yunet_n_320_320.onnx", "yunet_n_dynamic.onnx"])

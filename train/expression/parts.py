@@ -5,6 +5,7 @@ Where a data set has no third part to choose on, the last epoch is kept: choosin
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from train.datasets.protocols import (
     subject_independent_ten_fold,
     ten_fold,
 )
+from train.expression.stream_crops import aligned_input, with_stream_crops
 from train.recipe import Recipe
 
 
@@ -43,8 +45,9 @@ class Parts:
 
 def face_input(recipe: Recipe) -> FaceInput:
     """Return how the recipe's network wants its faces: what the card will say."""
-    return FaceInput(recipe.side, recipe.side, recipe.colour, equalize=recipe.equalize,
-                     resize=recipe.size if recipe.crop else None)
+    how = FaceInput(recipe.side, recipe.side, recipe.colour, equalize=recipe.equalize,
+                    resize=recipe.size if recipe.crop else None)
+    return aligned_input(how) if recipe.as_streamed else how
 
 
 def load_faces(recipe: Recipe, path: Path) -> LabelledFaces:
@@ -76,6 +79,15 @@ def parts_of(recipe: Recipe, faces: LabelledFaces) -> Parts:
         raise BadInput(f"expected at least {recipe.batch_size} faces to train on and one to choose on, found {found}; "
                        "mien data check shows what is there")
     return parts
+
+
+def with_streamed(recipe: Recipe, parts: Parts) -> Parts:
+    """Return the parts with the stream's crops beside those that train and that choose, where the recipe says so."""
+    if not recipe.as_streamed:
+        return parts
+    how = aligned_input(FaceInput(recipe.size, recipe.size, recipe.colour, equalize=recipe.equalize))
+    choosing = None if parts.choosing is None else with_stream_crops(parts.choosing, how)
+    return dataclasses.replace(parts, training=with_stream_crops(parts.training, how), choosing=choosing)
 
 
 def _random_fold(recipe: Recipe, count: int) -> Fold:

@@ -13,7 +13,7 @@ from runtime.errors import BadInput
 from train.checkpoint import load_checkpoint
 from train.datasets.labelled_faces import LabelledFaces
 from train.distributed import Group
-from train.expression.parts import face_input, parts_of
+from train.expression.parts import face_input, parts_of, with_streamed
 from train.expression.start import start_from
 from train.expression.task import ExpressionTask
 from train.fit import Fitted, fit
@@ -31,7 +31,7 @@ def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bo
     that share the run. command: what makes this run again, for its checkpoints. A GPU is taken where there is one.
     Raises BadInput, MienError.
     """
-    parts = parts_of(recipe, faces)
+    parts = with_streamed(recipe, parts_of(recipe, faces))
     group = group or Group()
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network, len(faces.label_names), recipe.dropout, recipe.channels, recipe.side,

@@ -45,7 +45,7 @@ def evaluate_faces(checkpoint: Path, data: Path, labels: FaceLabels, teacher: Te
     composed = fixed_scenes(pictures, recipe, scenes, SEED)
     empty = fixed_scenes(pictures, recipe, scenes // 2, SEED, faces=0)
     photographs = [_padded(p) for p in pictures.photographs]
-    detectors: dict[str, Detect] = {"student": _student(network), "teacher": _grey(teacher)}
+    detectors: dict[str, Detect] = {"student": _student(network), "teacher": on_grey(teacher)}
     report: dict[str, Any] = {"checkpoint": facts["sha256"], "data": facts["data"], "scenes": scenes}
     for name, find in detectors.items():
         found = [find(s.picture) for s in tqdm(composed, desc=name, leave=False, disable=None)]
@@ -79,7 +79,8 @@ def _student(network: FaceDetector) -> Detect:
     return lambda picture: detect(network, picture)
 
 
-def _grey(teacher: Teacher) -> Detect:
+def on_grey(teacher: Teacher) -> Detect:
+    """Show a teacher the grey that the student sees, in three channels."""
     def find(picture: np.ndarray) -> Faces:
         found = teacher.find(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR), LOWEST_SCORE)
         return clipped(found, picture.shape[::-1])

@@ -104,8 +104,20 @@ def recall_at(matches: Matches, false_a_picture: float = FALSE_A_PICTURE) -> tup
 def score_detections(found: Sequence[Faces], truths: Sequence[Truth],
                      sizes: tuple[float, float] = (0.0, np.inf)) -> dict[str, float]:
     """Return every figure of one detector on one set of pictures."""
-    loose, strict = match(found, truths, MATCH, sizes), match(found, truths, STRICT, sizes)
+    return figures_of(match(found, truths, MATCH, sizes), match(found, truths, STRICT, sizes))
+
+
+def figures_of(loose: Matches, strict: Matches) -> dict[str, float]:
+    """Return every figure of the same pictures' matches at both overlaps."""
     recall, threshold = recall_at(loose)
     error = float(loose.landmark_errors.mean()) if len(loose.landmark_errors) else 1.0
     return {"ap50": average_precision(loose), "ap75": average_precision(strict), "recall_at_1_false": recall,
             "threshold_there": threshold, "landmark_error": error, "faces": float(loose.faces)}
+
+
+def joined(matches: Sequence[Matches]) -> Matches:
+    """Return many pictures' matches as one, as if they had been matched together."""
+    scores, hits = (np.concatenate([getattr(m, name) for m in matches]) for name in ("scores", "hits"))
+    order = np.argsort(-scores, kind="stable")
+    return Matches(scores[order], hits[order], np.concatenate([m.landmark_errors for m in matches]),
+                   sum(m.faces for m in matches), sum(m.pictures for m in matches))

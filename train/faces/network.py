@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from runtime.faces.anchor_free import CHANNELS, STRIDES
+from runtime.faces.anchor_free import CHANNELS
 from train.networks.convolutions import separable_conv
 from train.networks.normalize import Normalize
 
@@ -63,15 +62,6 @@ class FaceDetector(nn.Module):
             above = smooth(mixed if above is None else mixed + F.interpolate(above, scale_factor=2.0))
             maps.insert(0, head(above))
         return maps
-
-
-def named_heads(outputs: np.ndarray, size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Turn one picture's outputs (cells, 16) into the arrays that `anchor_free.decode` reads; size: (width, height)."""
-    scores = 1 / (1 + np.exp(-outputs[:, :2].astype(np.float64)))
-    arrays = {"cls": scores[:, :1], "obj": scores[:, 1:], "bbox": outputs[:, 2:6], "kps": outputs[:, 6:]}
-    ends = np.cumsum([(size[0] // stride) * (size[1] // stride) for stride in STRIDES])
-    return {f"{name}_{stride}": part.astype(np.float32)[None] for name, array in arrays.items()
-            for stride, part in zip(STRIDES, np.split(array, ends[:-1]))}
 
 
 def _shrinking(channels_in: int, channels_out: int) -> nn.Sequential:

@@ -9,12 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from runtime.faces.anchor_free import decode
+from runtime.faces.anchor_free import decode_cells
 from runtime.faces.detector import Faces
 from train.distributed import Group
 from train.faces.losses import detection_loss
 from train.faces.metrics import Truth, score_detections
-from train.faces.network import named_heads
 from train.faces.pictures import Pictures
 from train.faces.recipe import FaceRecipe
 from train.faces.scenes import Composer, Scene
@@ -76,7 +75,7 @@ def detect(network: nn.Module, picture: np.ndarray, threshold: float = LOWEST_SC
     device = next(network.parameters()).device
     pixels = torch.from_numpy(picture)[None, None].to(device).contiguous(memory_format=torch.channels_last)
     size = picture.shape[::-1]
-    return clipped(decode(named_heads(network(pixels)[0].float().cpu().numpy(), size), size, threshold), size)
+    return clipped(decode_cells(network(pixels)[0].float().cpu().numpy(), size, threshold), size)
 
 
 def clipped(found: Faces, size: tuple[int, int]) -> Faces:

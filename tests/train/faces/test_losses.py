@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runtime.faces.anchor_free import cells_of, decode
+from runtime.faces.anchor_free import cells_of, decode_cells
 from train.faces.losses import compare_boxes, detection_loss, place_boxes
 from train.faces.metrics import overlaps
-from train.faces.network import OUTPUTS, named_heads
+from train.faces.network import OUTPUTS
 from train.faces.recipe import LossWeights
 from train.faces.scenes import Scene
 from train.faces.targets import Targets, collate
@@ -54,7 +54,7 @@ def test_a_wrong_channel_costs_something(channel: int) -> None:
 
 def test_the_right_answer_decodes_to_the_face() -> None:
     outputs = right_answer(targets_of())[0].numpy()
-    found = decode(named_heads(outputs, SIZE), SIZE, 0.5)
+    found = decode_cells(outputs, SIZE, 0.5)
     assert found.boxes[0] == pytest.approx(FACE, abs=1e-3)
     assert found.landmarks[0] == pytest.approx(POINTS, abs=1e-3)
 
@@ -91,7 +91,7 @@ def test_descending_the_gradient_finds_the_face() -> None:
         optimizer.zero_grad()
         detection_loss(outputs, targets, LossWeights()).backward()
         optimizer.step()
-    found = decode(named_heads(outputs.detach()[0].numpy(), SIZE), SIZE, 0.5)
+    found = decode_cells(outputs.detach()[0].numpy(), SIZE, 0.5)
     assert len(found) == 1
     assert overlaps(found.boxes, np.array([FACE]))[0, 0] > 0.95
     assert np.abs(found.landmarks[0] - POINTS).max() < 0.5

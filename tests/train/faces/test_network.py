@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from runtime.faces.anchor_free import HEADS, STRIDES, cells_of
-from train.faces.network import FaceDetector, named_heads
+from runtime.faces.anchor_free import STRIDES, cells_of
+from train.faces.network import FaceDetector
 from train.faces.recipe import load_face_recipe
 from train.networks.parameter_counts import count_parameters
 
@@ -60,12 +60,3 @@ def test_a_cell_answers_for_its_own_place(network: FaceDetector, stride: int) ->
     rows, columns = np.mgrid[: size[1], : size[0]]
     centre = np.array([(columns * weight).sum(), (rows * weight).sum()]) / weight.sum()
     assert np.abs(centre - (origin[cell] + 0.5) * stride).max() < 1.5 * stride
-
-
-def test_heads_are_named_and_scores_lie_between_0_and_1(network: FaceDetector) -> None:
-    outputs = network(torch.zeros(1, 1, 64, 96, dtype=torch.uint8)).detach()[0].numpy()
-    heads = named_heads(outputs, (96, 64))
-    assert set(heads) == set(HEADS) and heads["bbox_8"].shape == (1, 96, 4) and heads["kps_32"].shape == (1, 6, 10)
-    assert all(heads[f"{name}_{s}"].min() > 0 and heads[f"{name}_{s}"].max() < 1 for name in ("cls", "obj")
-               for s in STRIDES)
-    assert np.array_equal(heads["bbox_16"][0], outputs[96 : 96 + 24, 2:6])

@@ -1,0 +1,101 @@
+"""Our detector, its teacher and OpenCV's cascade on the same held-out pictures, 640×480, one thread: one record.
+
+All see the same grey pixels. On composed scenes truth is where a face was pasted; on photographs what the teacher finds
+at full resolution, which favours the teacher. Milliseconds are a picture's, each detector in turn on the same one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from export.faces.find_faces import Find, finder_of_graph, finder_of_haar
+from export.faces.gallery import draw_gallery
+from export.faces.held_out import HeldOut, load_held_out
+from runtime.card import Model
+from runtime.durable import write_bytes
+from runtime.errors import Unavailable
+from runtime.faces.detector import Faces
+from runtime.machine import describe_machine
+from train.faces.evaluate import SIZES, on_grey
+from train.faces.labels import FaceLabels
+from train.faces.metrics import score_detections
+from train.faces.recipe import FaceRecipe
+from train.faces.teacher import Teacher
+
+TIMED = 40  # pictures, after a fifth as many to warm up
+
+
+def compare_detectors(model: Model, data: Path, labels: FaceLabels, teacher: Teacher, recipe: FaceRecipe, scenes: int,
+                      gallery: Path | None = None) -> dict[str, Any]:
+    """Return every detector's figures and milliseconds; `gallery` is the picture of misses to write, PNG.
+
+    Raises BadInput, BadModel.
+    """
+    held_out = load_held_out(data, labels, recipe, "reported", scenes)
+    finders = {f"{model.card.name} {graph}": finder_of_graph(model, graph, threads=1)
+               for graph in ("fp32", "int8") if graph in model.card.graphs}
+    finders["yunet"] = on_grey(teacher)
+    cv2.setNumThreads(1)
+    with contextlib.suppress(Unavailable):  # OpenCV 5 has none
+        finders["haar"] = finder_of_haar()
+    record: dict[str, Any] = {"model": model.card.name, "sha256": {g: e.sha256 for g, e in model.card.graphs.items()},
+                              "data": {"sha256": labels.sha256(), "part": "reported", "scenes": scenes,
+                                       "photographs": len(held_out.photographs)},
+                              "teacher": teacher.sha256, "detectors": {}}
+    for name, find in finders.items():
+        figures, composed = _figures(find, held_out, name)
+        record["detectors"][name] = figures
+        if gallery and name == f"{model.card.name} fp32":
+            shown = draw_gallery(held_out.composed, composed, held_out.composed_truths, model.card.score_threshold)
+            write_bytes(gallery, shown)
+    record["milliseconds"] = _milliseconds(finders, held_out.composed)
+    record["made_on"] = describe_machine()
+    return record
+
+
+def comparison_lines(record: dict[str, Any]) -> list[str]:
+    """Return a record as lines for people: one a detector and kind of picture, then times."""
+    lines = []
+    for name, figures in record["detectors"].items():
+        for what in (*SIZES, "photographs"):
+            of = figures[what]
+            lines.append(f"{name}: {what}: {of['faces']:.0f} faces, AP50 {of['ap50']:.3f}, recall at one false face a "
+                         f"picture {of['recall_at_1_false']:.3f}, landmarks off by {of['landmark_error']:.3f} of a "
+                         "side")
+        lines.append(f"{name}: false faces a picture without any {figures['false faces a scene without any']:.3f}; "
+                     f"{record['milliseconds'][name]:.1f} ms a picture")
+    return lines
+
+
+def _figures(find: Find, held_out: HeldOut, name: str) -> tuple[dict[str, Any], list[Faces]]:
+    def all_of(pictures: Sequence[np.ndarray]) -> list[Faces]:
+        return [find(p) for p in tqdm(pictures, desc=name, leave=False, disable=None, unit="picture")]
+
+    composed = all_of(held_out.composed)
+    figures: dict[str, Any] = {size: score_detections(composed, held_out.composed_truths, limits)
+                               for size, limits in SIZES.items()}
+    threshold = figures["24 px and more"]["threshold_there"]
+    figures["photographs"] = score_detections(all_of(held_out.photographs), held_out.photograph_truths)
+    false = [int((f.scores >= threshold).sum()) for f in all_of(held_out.empty)]
+    figures["false faces a scene without any"] = float(np.mean(false))
+    return figures, composed
+
+
+def _milliseconds(finders: dict[str, Find], pictures: Sequence[np.ndarray]) -> dict[str, float]:
+    """Return each detector's median time for one picture, all of them in turn on each."""
+    taken: dict[str, list[float]] = {name: [] for name in finders}
+    for number, picture in enumerate([pictures[i % len(pictures)] for i in range(TIMED + TIMED // 5)]):
+        for name, find in finders.items():
+            began = time.perf_counter()
+            find(picture)
+            if number >= TIMED // 5:
+                taken[name].append(time.perf_counter() - began)
+    return {name: round(float(np.median(seconds)) * 1e3, 2) for name, seconds in taken.items()}
