@@ -23,6 +23,13 @@ def require_calibrate_flags(args: argparse.Namespace) -> None:
     from calibration.tensorrt_cache import require_version_with_caches
 
     require_draw(args)
+    if args.check_cache:
+        changing = {"--images": args.images, "--from-histograms": args.from_histograms, "--compare": args.compare,
+                    "--report": args.report, "--tensorrt-cache": args.tensorrt_cache, "--list": args.list}
+        given = [flag for flag, value in changing.items() if value]
+        if given:
+            raise BadInput(f"expected --check-cache alone, found it with {', '.join(given)}; calibrate first, then "
+                           "check")
     if args.from_histograms:
         of_faces = {"--images": args.images, "--list": args.list, "--coverage": args.coverage, "--resume": args.resume,
                     "--correct-biases": args.correct_biases}

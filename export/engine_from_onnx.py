@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ from runtime.card import Model
 from runtime.durable import write_bytes, write_text
 from runtime.engines import graph_for
 from runtime.engines.compile import Compiled, CompileRequest, compile_onnx
+from runtime.engines.cuda_api import device_facts
 from runtime.engines.inspector import parse_layers
 from runtime.engines.layer_verdicts import JudgedLayer, count_verdicts, judge_layers
+from runtime.engines.tensorrt_api import load_compiler
 from runtime.engines.tensorrt_builder import Watch
-from runtime.errors import BadInput, BadModel, MienError
+from runtime.errors import BadInput, BadModel, MienError, Unavailable
 from runtime.machine import find_gpu, gpu_name
 
 MOST_NAMED = 5  # layers in one line; --layers and --json have them all
@@ -56,20 +59,29 @@ class BuiltEngine:
 def request_for(model: Model, target: str, gpu: str | None, timing_folder: Path | None = None) -> CompileRequest:
     """Return what to compile a model for, its batches from the card. Raises BadInput for what needs no compiling.
 
-    timing_folder: keeps one timing cache a device, which spares later builds the measuring of kernels. TensorRT-RTX
-    measures none: its timing cache is an empty shell (deprecated in 1.2), so it gets no file.
+    timing_folder: keeps one timing cache a GPU and compiler, which spares later builds the measuring of kernels.
+    TensorRT-RTX measures none: its timing cache is an empty shell (deprecated in 1.2), so it gets no file.
     """
     if target == "cpu":
         raise BadInput("expected a target that compiles, found cpu; it needs no build: mien stream runs it as it is")
     if target == "auto":
         raise BadInput("expected a target to build for, found auto; say --target tensorrt-rtx or tensorrt")
     card = model.card
-    timings = ""
-    if timing_folder is not None and target == "tensorrt":
-        device = hashlib.sha256(find_gpu(Path("/")).encode()).hexdigest()[:12]
-        timings = str(timing_folder / f"tensorrt-{device}.timing")
+    timings = _timing_cache(timing_folder) if timing_folder is not None and target == "tensorrt" else ""
     return CompileRequest(target, gpu, card.input_name, (card.input.channels, card.input.height, card.input.width),
                           batches=card.batches, timing_cache=timings, inspect=True)
+
+
+def _timing_cache(folder: Path) -> str:
+    """Return the file of this GPU's and this TensorRT's timings; '' where there is neither, as the build will say."""
+    if not find_gpu(Path("/")):  # before anything of CUDA is imported
+        return ""
+    try:
+        device, version = device_facts(), load_compiler("tensorrt").__version__
+    except Unavailable:
+        return ""
+    name = re.sub(r"[^a-z0-9.]+", "-", f"{device.name} {device.sm} tensorrt {version}".lower()).strip("-")
+    return str(folder / f"{name}.timing")
 
 
 def engine_from_onnx(model: Model, precision: str, request: CompileRequest, out: Path,

@@ -44,9 +44,10 @@ def make_golden(photograph: np.ndarray, how: FaceInput, label_names: tuple[str, 
             landmarks.append((points - centre) * zoom + centre + np.array([shift_x, shift_y]) * seen)
     box_array, frame_index = np.array(boxes, dtype=np.float32), np.array(frame_of, dtype=np.int64)
     points_array = None if how.template is None else np.array(landmarks, dtype=np.float32)
+    of_frame = [frame_index == number for number in range(len(frames))]
     faces = np.concatenate([
-        crop_faces(frame, box_array[frame_index == i], how, None if points_array is None else points_array[frame_index == i])
-        for i, frame in enumerate(frames)])
+        crop_faces(frame, box_array[mine], how, None if points_array is None else points_array[mine])
+        for frame, mine in zip(frames, of_frame)])
     answers = logits(faces).astype(np.float32)
     probabilities = softmax(answers, temperature).astype(np.float32)
     return GoldenFaces(faces, answers, np.stack(frames), box_array, frame_index, points_array, probabilities,

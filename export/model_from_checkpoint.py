@@ -13,13 +13,13 @@ import onnxruntime
 from torch import nn
 
 from calibration.onnx_graph import multiply_adds, parse_model
+from export.changing_model import replacing_model
 from export.golden import golden_bytes, make_golden
 from export.half_from_onnx import half_from_onnx
 from export.onnx_from_torch import onnx_from_torch
 from export.photograph import load_photograph
 from runtime.agreement import negative_log_likelihood, reliability, softmax
 from runtime.card import FileEntry, ModelCard, save_card
-from runtime.durable import replacing_directory
 from runtime.errors import BadInput, MienError
 from runtime.preprocess import FaceInput
 from train.expression.task import predict
@@ -71,7 +71,7 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
     temperature, sureness = _fitted_temperature(wanted, labels)
     golden = make_golden(load_photograph(), how, tuple(facts["labels"]), lambda batch: predict(network, batch),
                          temperature)
-    with replacing_directory(out, known_by="card.json") as directory:
+    with replacing_model(out) as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
         (directory / "golden.npz").write_bytes(golden_bytes(golden))

@@ -38,7 +38,8 @@ def onnx_from_torch(network: nn.Module, shape: tuple[int, int, int], input_name:
                     step: int = 0) -> Exported:
     """Export a network that takes (N, *shape) uint8 and returns float32; N is dynamic.
 
-    step: height and width are too, as multiples of so many pixels; `shape` is one of them. Raises MienError where the simplified graph departs from the exporter's by more than `SIMPLIFY_BOUND`.
+    step: height and width are too, as multiples of so many pixels; `shape` is one of them. Raises MienError where the
+    simplified graph departs from the exporter's by more than `SIMPLIFY_BOUND`.
     """
     network = network.eval()
     sample = torch.zeros((2, *shape), dtype=torch.uint8)

@@ -16,7 +16,7 @@ from torch import nn
 
 from calibration.observe import observe
 from calibration.onnx_graph import multiply_adds, parse_model
-from calibration.quantize import plan, quantize
+from calibration.quantize import Plan, plan, quantize
 from calibration.ranges import scale_of
 from export.half_from_onnx import half_from_onnx
 from export.half_range import HalfRange, HalfWatcher
@@ -98,11 +98,8 @@ def travel(network: nn.Module, calibration: np.ndarray, faces: np.ndarray, gpu: 
     fp32 = parse_model(exported.content, "fp32.onnx")
     watch.stage("export")
     fp16 = half_from_onnx(fp32)
-    chosen = plan(fp32)
-    histograms = observe(fp32, chosen.tensors, calibration)
-    scales = {name: scale_of(histogram.largest) for name, histogram in histograms.items()}
-    graphs = {"fp32": fp32, "fp16": fp16, "int8": quantize(fp32, chosen, scales, "cpu"),
-              "int8-gpu": half_from_onnx(quantize(fp32, chosen, scales, "gpu"))}
+    chosen, forms = int8_forms(fp32, calibration)
+    graphs = {"fp32": fp32, "fp16": fp16} | forms
     contents = {"fp32": exported.content} | {
         name: graphs[name].SerializeToString() for name in ("fp16", "int8", "int8-gpu")}
     watch.stage("quantize")
@@ -112,7 +109,7 @@ def travel(network: nn.Module, calibration: np.ndarray, faces: np.ndarray, gpu: 
                "int8-gpu": HalfWatcher(graphs["int8-gpu"]).run(faces)[0]}
     delta = float(np.abs(predict(network, faces, 64).astype(np.float64) - reference).max())
     watch.stage("compare")
-    engines = {name: _compile(contents[name], shape, gpu) for name in compiled}
+    engines = {name: compile_graph(contents[name], shape, gpu) for name in compiled}
     watch.stage("compile")
     return Figures(
         parameters=count_parameters(network), multiply_adds=multiply_adds(fp32), faces=len(faces),
@@ -122,6 +119,18 @@ def travel(network: nn.Module, calibration: np.ndarray, faces: np.ndarray, gpu: 
         half=half_range, quantized_nodes=len(chosen.nodes), kept_float=len(chosen.kept_float), engines=engines,
         seconds=watch.seconds,
     )
+
+
+def int8_forms(fp32: onnx.ModelProto, calibration: np.ndarray) -> tuple[Plan, dict[str, onnx.ModelProto]]:
+    """Return what is quantized, and both INT8 forms of a graph, their ranges the largest values of (N, C, H, W) faces.
+
+    Raises BadModel, MienError.
+    """
+    chosen = plan(fp32)
+    histograms = observe(fp32, chosen.tensors, calibration)
+    scales = {name: scale_of(histogram.largest) for name, histogram in histograms.items()}
+    return chosen, {"int8": quantize(fp32, chosen, scales, "cpu"),
+                    "int8-gpu": half_from_onnx(quantize(fp32, chosen, scales, "gpu"))}
 
 
 def half_graph(network: nn.Module, shape: tuple[int, int, int]) -> onnx.ModelProto:
@@ -139,7 +148,8 @@ def _against(reference: np.ndarray, logits: np.ndarray) -> Against:
                    float(np.abs(reference.astype(np.float64) - logits).max()))
 
 
-def _compile(content: bytes, shape: tuple[int, int, int], gpu: str) -> EngineFigures:
+def compile_graph(content: bytes, shape: tuple[int, int, int], gpu: str) -> EngineFigures:
+    """Compile a graph of (N, *shape) faces with TensorRT-RTX for a GPU generation; a refusal is a figure too."""
     try:
         done = compile_onnx(content, CompileRequest("tensorrt-rtx", gpu, "faces", shape, timeout_seconds=SECONDS))
     except (BadModel, MienError) as error:  # Unavailable too: a record must say that nothing was compiled

@@ -61,8 +61,8 @@ def code_sha256() -> str:
 class ZooRecord:
     """The JSON file with one row a network; a row counts only for the code and the data it was made with."""
 
-    def __init__(self, path: Path, data: LabelledFaces):
-        self.path, self.data = path, data
+    def __init__(self, path: Path, data: LabelledFaces, note: str = NOTE):
+        self.path, self.data, self._note = path, data, note
         self._data = {"name": "fer2013", "images": len(data), "sha256": data.sha256()}
 
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -73,18 +73,24 @@ class ZooRecord:
         rows = record["networks"] if record["data"] == self._data else {}
         return {name: row for name, row in rows.items() if row["code_sha256"] == code_sha256()}
 
-    def save(self, variant: Variant, row: dict[str, Any]) -> None:
-        """Put a row in its place, the zoo's order, and write the file; other processes may do so too."""
+    def save(self, variant: Variant, figures: dict[str, Any]) -> dict[str, Any]:
+        """Put a network's row in its place, the zoo's order, and write the file; other processes may do so too.
+
+        Returns the row: which network it is of, by which code, and the figures.
+        """
+        row = {"network": variant.network, "paper": variant.paper, "input": asdict(variant.input),
+               "options": variant.options, "code_sha256": code_sha256(), **figures}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path.parent, os.O_RDONLY)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            rows = self.rows() | {variant.name: row | {"broken": broken_promises(row)}}
+            rows = self.rows() | {variant.name: row}
             rows = {v.name: rows[v.name] for v in zoo() if v.name in rows}
-            record = {"note": NOTE, "data": self._data, "networks": rows, "made_on": describe_machine()}
+            record = {"note": self._note, "data": self._data, "networks": rows, "made_on": describe_machine()}
             write_text(self.path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         finally:
             os.close(handle)  # and with it the lock
+        return row
 
     def faces(self, variant: Variant, split: str) -> np.ndarray:
         """Return evenly spaced faces of a split as the network takes them."""
@@ -97,10 +103,7 @@ class ZooRecord:
         if row is None:
             calibration = self.faces(variant, "Training")
             figures = travel(make_network(variant, calibration), calibration, self.faces(variant, "PublicTest"))
-            row = {"network": variant.network, "paper": variant.paper, "input": asdict(variant.input),
-                   "options": variant.options, "code_sha256": code_sha256(), **figures.as_dict(),
-                   "half_over_data": asdict(HalfRange())}
-            self.save(variant, row)
+            row = self.save(variant, _judged(figures.as_dict() | {"half_over_data": asdict(HalfRange())}))
         return row
 
     def half_over_data(self, variant: Variant, wanted: int) -> HalfRange:
@@ -121,8 +124,13 @@ class ZooRecord:
         while seen.faces < wanted:
             chosen = order[seen.faces : min(seen.faces + CHUNK, wanted)]
             seen = seen.with_more(watcher.run(prepare_faces(self.data.images[chosen], how))[1])
-            self.save(variant, row | {"half_over_data": asdict(seen)})
+            self.save(variant, _judged(row | {"half_over_data": asdict(seen)}))
         return seen
+
+
+def _judged(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures with the promises that they break."""
+    return figures | {"broken": broken_promises(figures)}
 
 
 def main(arguments: list[str] | None = None) -> int:

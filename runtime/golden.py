@@ -35,7 +35,6 @@ class Agreement:
 
 def require_agreement(model: Model, engine: Engine, graph: str) -> Agreement:
     """Run the golden faces through an engine of one graph. Raises Departure, and what `read_golden` raises."""
-    card = model.card
     golden, bound = read_golden(model, graph)
     logits = golden_answers(engine, model, golden)
     if logits.shape != golden.logits.shape:

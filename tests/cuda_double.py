@@ -2,7 +2,8 @@
 
 A missing synchronize, a host buffer filled again too early, a context on another thread and a use after freeing, which
 a real GPU forgives nine times in ten, here go wrong every time: garbage comes out, or Misuse is raised or noted. Its
-methods are checked against `runtime.engines.cuda_api.Cuda`. Computes nothing itself.
+clock counts what was done, a millisecond each. Its methods are checked against `runtime.engines.cuda_api.Cuda`.
+Computes nothing itself.
 """
 
 from __future__ import annotations
@@ -51,12 +52,15 @@ class CudaDouble:
         self._streams: dict[int, list[Work]] = {}
         self._recording: dict[int, Graph] = {}
         self._graphs: dict[int, Graph] = {}
+        self._clock = 0  # milliseconds, of which each thing that is done takes one
+        self._marks: dict[int, int | None] = {}  # when each event happened; None: it has not
 
     # What tests and the TensorRT double ask
 
     def held(self) -> dict[str, int]:
         """Return how many of each thing were not given back."""
-        kinds = {"device": self._device, "host": self._host, "streams": self._streams, "graphs": self._graphs}
+        kinds = {"device": self._device, "host": self._host, "streams": self._streams, "graphs": self._graphs,
+                 "events": self._marks}
         return {kind: len(things) for kind, things in kinds.items() if things}
 
     def on_owner(self, what: str) -> bool:
@@ -174,6 +178,36 @@ class CudaDouble:
         self._drain(stream)
         self.events.append("synchronize")
 
+    def create_event(self) -> int:
+        self._enter_call("create_event")
+        self._next += 1
+        self._marks[self._next] = None
+        return self._next
+
+    def destroy_event(self, event: int) -> None:
+        self._enter_call("destroy_event")
+        del self._marks[event]
+        self.events.append("destroy_event")
+
+    def record_event(self, event: int, stream: int) -> None:
+        self._enter_call("record_event")
+        if self.is_recording(stream):
+            raise Misuse("an event that is asked for its time was recorded into a graph")
+        self._marks[event] = None
+
+        def mark() -> None:
+            self._clock -= 1  # noting the time takes none
+            self._marks[event] = self._clock
+
+        self.queue(stream, mark)
+
+    def seconds_between(self, began: int, ended: int) -> float:
+        self._enter_call("seconds_between")
+        first, last = self._marks[began], self._marks[ended]
+        if first is None or last is None:
+            raise Misuse("a time was asked for before it was there")
+        return (last - first) / 1000
+
     def begin_capture(self, stream: int) -> None:
         self._enter_call("begin_capture")
         if not self.has_graphs or self.is_recording(stream):
@@ -214,6 +248,7 @@ class CudaDouble:
     def _drain(self, stream: int) -> None:
         todo, self._streams[stream] = self._streams[stream], []
         for work in todo:
+            self._clock += 1
             work()
         if self.broken:
             raise CudaError(self.broken)

@@ -70,8 +70,8 @@ def plain_enums(file: Path) -> Any:
 
 
 def held() -> list[int]:
-    """Device blocks, pinned blocks, streams, graphs and contexts that were not given back."""
-    return [DRIVER.standin_held(kind) for kind in range(5)]
+    """Device blocks, pinned blocks, streams, graphs, contexts and events that were not given back."""
+    return [DRIVER.standin_held(kind) for kind in range(6)]
 
 
 def wanted_binding(name: str) -> Cuda:
@@ -100,6 +100,8 @@ def main() -> None:
                 wrong += not np.allclose(engine.run({"faces": faces})["logits"], tiny.logits(faces), atol=1e-4)
         seen[f"wrong, zero_copy {zero_copy}"] = wrong
         seen["graphs"] = engine.graph_batches
+        engine.run({"faces": faces[:3]})
+        seen[f"device ms, zero_copy {zero_copy}"] = 1000 * (engine.last_device_seconds or 0)
         engine.close()
     CudaThread(wanted_binding(binding)).close()
     seen["held"] = held()

@@ -2,7 +2,8 @@
  *
  * Written from the public driver API header, which it includes: the compiler holds every signature against NVIDIA's own.
  * "Device" memory is host memory filled with garbage. What is queued on a stream happens when the stream, an event behind it
- * or the context is synchronized, never earlier. A call on a thread without a current context fails, as it does in CUDA.
+ * or the context is synchronized, never earlier; the clock counts what was done, a millisecond each. A call on a thread
+ * without a current context fails, as it does in CUDA.
  * Knows no kernels: work comes in through cuLaunchHostFunc. Nothing undocumented is imitated, so TensorRT cannot run on it.
  */
 #include <cuda.h>
@@ -14,18 +15,19 @@
 #define EXPORT __attribute__((visibility("default")))
 #define IN_CONTEXT do { if (!current) return CUDA_ERROR_INVALID_CONTEXT; if (broken) return broken; } while (0)
 
-typedef struct Op { void *to; const void *from; size_t size; CUhostFn call; void *data; struct Op *next; } Op;
+typedef struct Op { void *to; const void *from; size_t size; CUhostFn call; void *data; CUevent mark; struct Op *next; } Op;
 typedef struct { Op *first, **last; } Queue;
 struct CUstream_st { Queue queue; Queue recorded; int recording; struct CUstream_st *next; };
 struct CUgraph_st { Queue queue; };
 struct CUgraphExec_st { Queue queue; };
-struct CUevent_st { CUstream stream; };
+struct CUevent_st { CUstream stream; int happened; long when; };
 
 static int the_context, initialized;
 static __thread void *current;
 static CUresult broken;      /* an error that stays, once standin_break set it */
 static CUstream streams;     /* all that live */
-static long held_device, held_host, held_streams, held_graphs, retained;
+static long held_device, held_host, held_streams, held_graphs, retained, held_events;
+static long now;             /* milliseconds */
 
 static void clear(Queue *q) { q->first = NULL; q->last = &q->first; }
 
@@ -54,6 +56,8 @@ static CUresult drain(CUstream stream)
 {
     if (stream->recording) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     for (Op *op = stream->queue.first; op; op = op->next) {
+        if (op->mark) { op->mark->happened = 1; op->mark->when = now; continue; }
+        now++;
         if (op->call) op->call(op->data);
         else memcpy(op->to, op->from, op->size);
     }
@@ -63,7 +67,7 @@ static CUresult drain(CUstream stream)
 
 /* For tests */
 EXPORT void standin_break(int error) { broken = error; }
-EXPORT long standin_held(int kind) { return (long[]){held_device, held_host, held_streams, held_graphs, retained}[kind]; }
+EXPORT long standin_held(int kind) { return (long[]){held_device, held_host, held_streams, held_graphs, retained, held_events}[kind]; }
 
 /* Driver and device */
 EXPORT CUresult CUDAAPI cuInit(unsigned int flags) { (void)flags; initialized = 1; return getenv("STANDIN_NO_DEVICE") ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS; }
@@ -150,11 +154,21 @@ EXPORT CUresult CUDAAPI cuStreamDestroy_v2(CUstream stream)
 
 EXPORT CUresult CUDAAPI cuStreamSynchronize(CUstream stream) { IN_CONTEXT; return drain(stream); }
 EXPORT CUresult CUDAAPI cuLaunchHostFunc(CUstream stream, CUhostFn call, void *data) { IN_CONTEXT; return enqueue(stream, (Op){.call = call, .data = data}); }
-EXPORT CUresult CUDAAPI cuEventCreate(CUevent *event, unsigned int flags) { IN_CONTEXT; (void)flags; *event = calloc(1, sizeof **event); return CUDA_SUCCESS; }
-EXPORT CUresult CUDAAPI cuEventRecord(CUevent event, CUstream stream) { IN_CONTEXT; event->stream = stream; return CUDA_SUCCESS; }
+EXPORT CUresult CUDAAPI cuEventCreate(CUevent *event, unsigned int flags) { IN_CONTEXT; (void)flags; *event = calloc(1, sizeof **event); held_events++; return CUDA_SUCCESS; }
+EXPORT CUresult CUDAAPI cuEventRecord(CUevent event, CUstream stream) { IN_CONTEXT; event->stream = stream; event->happened = 0; return enqueue(stream, (Op){.mark = event}); }
 EXPORT CUresult CUDAAPI cuEventSynchronize(CUevent event) { IN_CONTEXT; return event->stream ? drain(event->stream) : CUDA_SUCCESS; }
 #undef cuEventDestroy
-EXPORT CUresult CUDAAPI cuEventDestroy_v2(CUevent event) { free(event); return CUDA_SUCCESS; }
+EXPORT CUresult CUDAAPI cuEventDestroy_v2(CUevent event) { held_events--; free(event); return CUDA_SUCCESS; }
+/* CUDA 12.8 gave it a second form; the binding asks for that of its own header */
+#undef cuEventElapsedTime
+EXPORT CUresult CUDAAPI cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end)
+{
+    IN_CONTEXT;
+    if (!start->happened || !end->happened) return CUDA_ERROR_NOT_READY;
+    *milliseconds = (float)(end->when - start->when);
+    return CUDA_SUCCESS;
+}
+EXPORT CUresult CUDAAPI cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end) { return cuEventElapsedTime(milliseconds, start, end); }
 
 /* Graphs */
 #undef cuStreamBeginCapture
@@ -211,7 +225,8 @@ static const struct { const char *name; void *function; } names[] = {
     F(cuInit), F(cuDriverGetVersion), F(cuDeviceGet), F(cuDeviceGetCount), F(cuDeviceGetName), F(cuDeviceGetAttribute),
     F(cuDeviceComputeCapability), F(cuDevicePrimaryCtxRetain), F(cuCtxSetCurrent), F(cuCtxGetCurrent), F(cuCtxGetDevice),
     F(cuCtxSynchronize), F(cuMemHostAlloc), F(cuMemFreeHost), F(cuStreamCreate), F(cuStreamSynchronize),
-    F(cuLaunchHostFunc), F(cuEventCreate), F(cuEventRecord), F(cuEventSynchronize), F(cuStreamIsCapturing),
+    F(cuLaunchHostFunc), F(cuEventCreate), F(cuEventRecord), F(cuEventSynchronize), F(cuEventElapsedTime),
+    F(cuStreamIsCapturing),
     F(cuStreamEndCapture), F(cuGraphDestroy), F(cuGraphLaunch), F(cuGraphExecDestroy), F(cuGetErrorString),
     {"cuDevicePrimaryCtxRelease", (void *)cuDevicePrimaryCtxRelease_v2},
     {"cuDevicePrimaryCtxSetFlags", (void *)cuDevicePrimaryCtxSetFlags_v2},

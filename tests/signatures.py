@@ -1,24 +1,35 @@
-"""Which parameters a method of TensorRT's Python bindings takes, read from a docstring of pybind11 or from a stub file.
+"""Which parameters a method of TensorRT's Python bindings takes, read from the docstrings that pybind11 wrote.
 
-    python tests/signatures.py tensorrt.pyi tensorrt-stubs-10.13.0.35.1 > tests/golden/tensorrt-10.13-signatures.json
+    python tests/signatures.py tensorrt_cu12_bindings-10.3.0-cp311-….whl > tests/golden/tensorrt-10.3-signatures.json
 
-writes what the double is compared with. The stubs are not installed for the tests: their folder, which holds no code,
-would pass for an installed `tensorrt`; and mypy refuses one of their lines.
+writes what the doubles are compared with: `pip download --no-deps tensorrt-cu12-bindings==10.3.0` is 1 MB, the library
+itself gigabytes. The binding is imported beside empty libraries: it needs TensorRT's names to load, and nothing behind
+them to describe itself. Nothing of TensorRT is there, so nothing of it can be called. Needs gcc, nm, and the Python of
+the wheel's tag.
 """
 
 from __future__ import annotations
 
-import ast
+import ctypes
 import hashlib
+import importlib.util
 import json
 import re
+import subprocess
 import sys
+import tempfile
+import zipfile
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 Overloads = list[list[str]]
 CLASSES = ("Runtime", "ICudaEngine", "IExecutionContext", "IRuntimeConfig", "IRuntimeCache",
            "Builder", "IBuilderConfig", "INetworkDefinition", "IOptimizationProfile", "OnnxParser", "ParserError",
            "ITimingCache", "IProgressMonitor", "EngineInspector")
+ENUMS = ("NetworkDefinitionCreationFlag", "BuilderFlag", "ProfilingVerbosity", "MemoryPoolType", "TensorIOMode",
+         "TensorLocation", "ExecutionContextAllocationStrategy", "LayerInformationFormat")
+ENTRY = re.compile(r"(create|get|init)\w*(_INTERNAL|Registry|Version|Plugins)")  # NvInfer.h, NvOnnxParser.h
 
 
 def of_docstring(text: str) -> Overloads:
@@ -29,37 +40,6 @@ def of_docstring(text: str) -> Overloads:
         if signature:
             found.append([part.partition(":")[0].strip() for part in _split(signature[1])][1:])
     return found
-
-
-def of_stub(text: str) -> dict[str, dict[str, str | Overloads]]:
-    """Return class → member → "property", or its overloads' parameter names."""
-    classes: dict[str, dict[str, str | Overloads]] = {}
-    members: dict[str, str | Overloads] = {}
-    above = ""
-    for line in text.splitlines():
-        if heading := re.match(r"class (\w+)", line):
-            members = classes.setdefault(heading[1], {})
-        elif attribute := re.match(r"    (\w+): ", line):
-            members[attribute[1]] = "property"
-        elif method := re.match(r"    def (\w+)\(", line):
-            if above.strip() == "@property":
-                members[method[1]] = "property"
-            else:
-                overloads = members.setdefault(method[1], [])
-                if isinstance(overloads, list):
-                    overloads.append(_arguments(line))
-        above = line
-    return classes
-
-
-def _arguments(line: str) -> list[str]:
-    """Parameter names of one line `def f(self, …) -> …:`; none where Python cannot read it."""
-    try:
-        function = ast.parse(line.strip() + " ...").body[0]
-    except SyntaxError:
-        return ["unreadable"]
-    assert isinstance(function, ast.FunctionDef)
-    return [argument.arg for argument in function.args.args][1:]
 
 
 def _split(text: str) -> list[str]:
@@ -74,10 +54,44 @@ def _split(text: str) -> list[str]:
     return parts
 
 
+def of_binding(module: ModuleType) -> dict[str, Any]:
+    """Return what a binding has of `CLASSES`, "property" or overloads a member, and of `ENUMS`, a number a name."""
+    def members(kind: type) -> dict[str, str | Overloads]:
+        return {name: "property" if isinstance(member, property) else of_docstring(member.__doc__ or "")
+                for name, member in sorted((name, getattr(kind, name)) for name in dir(kind)
+                                           if not name.startswith("_"))}
+
+    return {"classes": {name: members(getattr(module, name)) for name in CLASSES if hasattr(module, name)},
+            "enums": {name: {member: int(value) for member, value in getattr(module, name).__members__.items()}
+                      for name in ENUMS if hasattr(module, name)}}
+
+
+def import_alone(binding: Path) -> ModuleType:
+    """Import a binding's .so without its libraries: empty ones of their names take their place."""
+    needed = re.findall(r"NEEDED.*\[(libnv\S+)\]", _told("readelf", "-d", str(binding)))
+    undefined = [line.split()[-1] for line in _told("nm", "-D", "--undefined-only", str(binding)).splitlines()]
+    entries = [name for name in undefined if ENTRY.fullmatch(name)]
+    source = binding.with_name("empty.c")
+    source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in entries))
+    for name in needed:
+        library = binding.with_name(name)
+        subprocess.run(["gcc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", library, source], check=True)
+        ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)  # the loader then asks for no other of that name
+    spec = importlib.util.spec_from_file_location("tensorrt", binding)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _told(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 if __name__ == "__main__":
-    content = Path(sys.argv[1]).read_bytes()
-    everything = of_stub(content.decode())
-    print(json.dumps({
-        "source": sys.argv[2], "sha256": hashlib.sha256(content).hexdigest(),
-        "classes": {name: {m: s for m, s in sorted(everything[name].items()) if not m.startswith("_")}
-                    for name in CLASSES if name in everything}}, indent=1))
+    wheel = Path(sys.argv[1])
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
+        binding = Path(archive.extract("tensorrt_bindings/tensorrt.so", folder))
+        content = {"source": wheel.name, "sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+                   **of_binding(import_alone(binding))}
+    print(json.dumps(content, indent=1))

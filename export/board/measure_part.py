@@ -6,7 +6,6 @@ Knows the parts by name and module only, so that what one of them imports is loa
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import json
 import os
@@ -24,6 +23,7 @@ from export.board.private import without_private
 from export.board.record import PartName
 from export.board.task import Measure, Measured, Task
 from runtime.command_line import missing_package
+from runtime.die_with_parent import die_with_parent
 from runtime.errors import MienError, Unavailable
 from runtime.machine import ROOT
 
@@ -83,10 +83,7 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 def _child(name: PartName, task: str, answer: str, parent: str) -> None:
     """The child's whole life: measure, and leave the answer whole or not at all."""
-    with contextlib.suppress(OSError, AttributeError):  # not Linux
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: nobody waits for what a killed report asked
-    if os.getppid() != int(parent):  # it died before that signal was asked for
-        return
+    die_with_parent(int(parent))  # nobody waits for what a killed report asked
     text = json.dumps(asdict(attempt(name, Task(**json.loads(task)))), allow_nan=False)
     Path(answer).with_suffix(".tmp").write_text(text, encoding="utf-8")
     Path(answer).with_suffix(".tmp").rename(answer)

@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from calibration.onnx_graph import multiply_adds, parse_model, with_shape
+from export.changing_model import replacing_model
 from export.faces.golden_pictures import make_golden_pictures
 from export.golden import golden_bytes
 from export.half_from_onnx import half_from_onnx
 from export.onnx_from_torch import onnx_from_torch
 from export.photograph import load_photograph
 from runtime.card import FileEntry, ModelCard, save_card
-from runtime.durable import replacing_directory
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import MienError
 from runtime.face_input import FaceInput
@@ -51,7 +51,7 @@ def detector_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Pat
         if not delta <= BOUNDS[graph]:
             raise MienError(f"expected {graph} within {BOUNDS[graph]} of PyTorch on {len(proof)} pictures, found |Δ| "
                             f"{delta:.3g}; nothing was written")
-    with replacing_directory(out, known_by="card.json") as directory:
+    with replacing_model(out) as directory:
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
         (directory / "golden.npz").write_bytes(golden_bytes(golden))

@@ -43,7 +43,7 @@ def bench(entrants: list[Entrant], batch: int, rounds: int, warm_up_seconds: flo
 
     Milliseconds are a batch's, from arrays in to arrays out; `faces_per_second` counts the slow runs too. `ratio` is
     the median over rounds of this engine's time by the first one's, with its 95 % interval. `device_milliseconds` is
-    there where an engine measures its GPU (`last_device_seconds` after a run); the host's share is the rest.
+    there where an engine has its GPU's clock tell (`last_device_seconds` after a run); the host's share is the rest.
     `waited_for_core` is the share of the time in which this thread could have run and had no core: about 0 when idle.
     """
     inputs = [random_faces(entrant.model, batch) for entrant in entrants]

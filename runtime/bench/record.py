@@ -7,32 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runtime.card import ModelCard
 from runtime.durable import write_text
 
 # What compiled or ran a target's engines: the package whose version a record's name carries
 RUNS_ON = {"cpu": "onnxruntime", "onnxruntime-cuda": "onnxruntime-gpu", "onnxruntime-tensorrt": "onnxruntime-gpu"}
-
-
-def accuracy_of(card: ModelCard, graph: str) -> float | None:
-    """Return the share of right labels that a card states for a graph; None where it states none.
-
-    `metrics.accuracy` by graph; FP32's may stand under `training.figures`, on the part that chose the epoch.
-    """
-    stated = card.metrics.get("accuracy", {})
-    if isinstance(stated, dict) and graph in stated:
-        return float(stated[graph])
-    figures = card.training.get("figures", {}) if graph == "fp32" else {}
-    return float(figures["accuracy"]) if "accuracy" in figures else None
-
-
-def accuracy_is_on(card: ModelCard, graph: str) -> str:
-    """Say on which faces `accuracy_of` was taken where it is training's own figure, which flatters; else nothing."""
-    if accuracy_of(card, graph) is None or graph in card.metrics.get("accuracy", {}):
-        return ""
-    data = card.training.get("data", {})
-    faces, name = data.get("chosen_on"), data.get("name", "its data")
-    return f"the {faces} faces of {name} that chose the epoch" if faces else f"{name}, as training saw it"
 
 
 def record_name(record: dict[str, Any]) -> str:
@@ -60,18 +38,23 @@ def layout(record: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of a table: status, size, accuracy, milliseconds and faces a second; then on which faces."""
+    """Return the lines of a table: status, size, accuracy, times and faces a second; then what the accuracies are of.
+
+    GPU ms is the median by the device's own clock, – where an engine has none; the rest of p50 is the host's.
+    """
     lines = [f"{'engine':28} {'batch':>5} {'MB':>7} {'accuracy':>8} {'p50 ms':>9} {'p95 ms':>9} {'p99 ms':>9} "
-             f"{'faces/s':>9} {'ratio':>7} {'MiB':>7}  status"]
+             f"{'GPU ms':>8} {'faces/s':>9} {'ratio':>7} {'MiB':>7}  status"]
     for row in rows:
         accuracy = row.get("accuracy")
         head = (f"{row['name']:28} {row.get('batch', '–'):>5} {row.get('bytes', 0) / 1e6:7.2f} "
                 f"{f'{100 * accuracy:.1f} %' if accuracy is not None else '–':>8} ")
         if "milliseconds" not in row:
-            lines.append(f"{head}{'–':>9} {'–':>9} {'–':>9} {'–':>9} {'–':>7} {'–':>7}  {row['status']}")
+            lines.append(f"{head}{'–':>9} {'–':>9} {'–':>9} {'–':>8} {'–':>9} {'–':>7} {'–':>7}  {row['status']}")
             continue
         ms, memory = row["milliseconds"], row.get("memory", {}).get("peak_mib")
-        lines.append(f"{head}{ms['p50']:9.3f} {ms['p95']:9.3f} {ms['p99']:9.3f} {row['faces_per_second']:9.1f} "
-                     f"{row['ratio']:7.3f} {'–' if memory is None else memory:>7}  {row['status']}")
+        device = f"{row['device_milliseconds']['p50']:.3f}" if "device_milliseconds" in row else "–"
+        lines.append(f"{head}{ms['p50']:9.3f} {ms['p95']:9.3f} {ms['p99']:9.3f} {device:>8} "
+                     f"{row['faces_per_second']:9.1f} {row['ratio']:7.3f} {'–' if memory is None else memory:>7}  "
+                     f"{row['status']}")
     on = {row["name"]: row["accuracy_on"] for row in rows if row.get("accuracy_on")}
-    return lines + [f"accuracy of {name}: on {faces}" for name, faces in on.items()]
+    return lines + [f"accuracy of {name}: {what}" for name, what in on.items()]

@@ -6,13 +6,13 @@ Knows nothing of how times are drawn or compared.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runtime.bench.accuracy import Checks, accuracy_of
 from runtime.bench.alone import Opening, memory_alone, power_alone
 from runtime.bench.interleave import WARM_UP_SECONDS, Entrant, bench
-from runtime.bench.record import accuracy_is_on, accuracy_of
 from runtime.card import PRECISIONS, Model, load_model
 from runtime.engines import graph_for, open_engine
 from runtime.errors import DONE, MienError
@@ -25,7 +25,8 @@ from runtime.power import throttling
 class Plan:
     """What is timed: models, precisions (none: all that a model has), a target, batches, rounds, CPU threads.
 
-    `root` stands in for `/` where power and throttling are read.
+    `checks` are records of `mien check`, which know accuracies; `root` stands in for `/` where power and throttling
+    are read.
     """
 
     models: tuple[Path, ...]
@@ -35,6 +36,7 @@ class Plan:
     rounds: int
     threads: int = 1
     warm_up_seconds: float = WARM_UP_SECONDS
+    checks: Checks = field(default_factory=dict)
     root: Path = Path("/")
 
 
@@ -84,7 +86,8 @@ def _open(plan: Plan, model: Model, precision: str, opened: ExitStack) -> tuple[
     if model.card.golden and graph in model.card.golden_bound:
         agreement = require_agreement(model, engine, graph)
         status = f"agrees with PyTorch (|Δlogit| {agreement.largest:.2g})"
+    accuracy = accuracy_of(model, graph, plan.checks)
     memory = memory_alone(Opening(str(model.directory), precision, engine.target, plan.threads, max(plan.batches)))
     return (Entrant(f"{model.card.name} {precision}", model, engine, entry.bytes),
-            {"status": status, "sha256": entry.sha256, "accuracy": accuracy_of(model.card, graph),
-             "accuracy_on": accuracy_is_on(model.card, graph), "memory": memory})
+            {"status": status, "sha256": entry.sha256, "accuracy": accuracy.share, "accuracy_on": accuracy.on,
+             "memory": memory})

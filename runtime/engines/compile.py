@@ -7,9 +7,8 @@ The child is watched: its time, its memory, its progress. Knows nothing of model
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import signal
+import os
 import subprocess
 import sys
 import tempfile
@@ -113,7 +112,9 @@ def _check(request: CompileRequest) -> None:
 @contextmanager
 def _started(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start the child; whatever happens here, it does not outlive this block."""
+    # a compiler nobody waits for must not go on, nor one that is still importing its library
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+               f"from runtime.die_with_parent import die_with_parent; die_with_parent({os.getpid()}); "
                "from runtime.engines.compile import _child; sys.exit(_child(sys.argv[1]))", str(place)]
     # its words go to a file: nobody empties a pipe while we wait
     with open(place / "said", "wb") as said, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said,
@@ -184,7 +185,6 @@ def _inspection(child: subprocess.Popen[bytes], place: Path) -> tuple[str, str]:
 def _child(folder: str) -> int:
     """The child's whole life: read the request, build, write the engine and the facts, inspect it where asked to."""
     place = Path(folder)
-    _die_with_parent()
     values: dict[str, Any] = json.loads((place / "request.json").read_text())
     request = CompileRequest(**values)
     shapes: list[Sequence[int]] = [[batch, *request.face_shape] for batch in request.batches]
@@ -216,12 +216,3 @@ def _child(folder: str) -> int:
             why = str(error)
     (place / "inspected.json").write_text(json.dumps([told, why]))
     return 0
-
-
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies: a compiler nobody waits for burns a kiosk's cores.
-
-    https://man7.org/linux/man-pages/man2/PR_SET_PDEATHSIG.2const.html
-    """
-    with contextlib.suppress(OSError, AttributeError):  # not Linux
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG is 1 in Linux's prctl.h

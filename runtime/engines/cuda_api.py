@@ -32,7 +32,7 @@ class CudaError(MienError):
 
 
 class Cuda(Protocol):
-    """GPU 0 through one binding. Addresses, streams and graphs are integers; sizes are bytes.
+    """GPU 0 through one binding. Addresses, streams, events and graphs are integers; sizes are bytes.
 
     Every method but `facts` belongs on the one thread that called `enter`. All raise CudaError.
     """
@@ -81,6 +81,18 @@ class Cuda(Protocol):
 
     def synchronize(self, stream: int) -> None:
         """Sleep until everything queued on a stream is done; a kiosk's core does not spin."""
+
+    def create_event(self) -> int:
+        """Return an event that notes the device's time."""
+
+    def destroy_event(self, event: int) -> None:
+        """Destroy an event."""
+
+    def record_event(self, event: int, stream: int) -> None:
+        """Queue that the event notes the time; it forgets an earlier one."""
+
+    def seconds_between(self, began: int, ended: int) -> float:
+        """Return the device's time between two events that have happened."""
 
     def begin_capture(self, stream: int) -> None:
         """Record what is queued on a stream from now on instead of doing it."""

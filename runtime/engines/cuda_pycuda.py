@@ -32,6 +32,7 @@ class PyCuda:
         self._waiter: Any = None
         self._blocks: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
+        self._events: dict[int, Any] = {}
 
     def facts(self) -> DeviceFacts:
         """Ask about the device."""
@@ -103,6 +104,24 @@ class PyCuda:
         """Wait for a stream through an event that sleeps: pycuda cannot tell its context to."""
         _ask(self._waiter.record, self._streams[stream])
         _ask(self._waiter.synchronize)
+
+    def create_event(self) -> int:
+        """Create an event; pycuda does not tell its handle."""
+        event = _ask(driver.Event)
+        self._events[id(event)] = event
+        return id(event)
+
+    def destroy_event(self, event: int) -> None:
+        """Destroy an event, which pycuda does when it is forgotten."""
+        del self._events[event]
+
+    def record_event(self, event: int, stream: int) -> None:
+        """Queue an event."""
+        _ask(self._events[event].record, self._streams[stream])
+
+    def seconds_between(self, began: int, ended: int) -> float:
+        """Ask for the time between two events, which pycuda tells in milliseconds."""
+        return float(_ask(self._events[began].time_till, self._events[ended])) / 1000
 
     def begin_capture(self, stream: int) -> None:
         """Refuse: pycuda has no CUDA graphs."""

@@ -99,6 +99,22 @@ class CudaPython:
         """Wait for a stream."""
         _ask(driver.cuStreamSynchronize, stream)
 
+    def create_event(self) -> int:
+        """Create an event."""
+        return int(_ask(driver.cuEventCreate, driver.CUevent_flags.CU_EVENT_DEFAULT))
+
+    def destroy_event(self, event: int) -> None:
+        """Destroy an event."""
+        _ask(driver.cuEventDestroy, event)
+
+    def record_event(self, event: int, stream: int) -> None:
+        """Queue an event."""
+        _ask(driver.cuEventRecord, event, stream)
+
+    def seconds_between(self, began: int, ended: int) -> float:
+        """Ask for the time between two events, which CUDA tells in milliseconds."""
+        return float(_ask(driver.cuEventElapsedTime, began, ended)) / 1000
+
     def begin_capture(self, stream: int) -> None:
         """Start recording."""
         _ask(driver.cuStreamBeginCapture, stream, _THREAD_LOCAL)

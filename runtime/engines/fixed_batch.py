@@ -12,6 +12,7 @@ from typing import Any
 
 from runtime.engines.cuda_api import Cuda, CudaError
 from runtime.engines.cuda_buffers import TensorBuffer
+from runtime.engines.device_timer import DeviceTimer
 from runtime.errors import MienError
 
 
@@ -19,9 +20,9 @@ class FixedBatch:
     """Runs `rows` rows that stand in the inputs' pinned memory into the outputs' pinned memory."""
 
     def __init__(self, cuda: Cuda, stream: int, context: Any, rows: int, inputs: dict[str, TensorBuffer],
-                 outputs: dict[str, TensorBuffer], fail: Callable[[str], MienError]):
+                 outputs: dict[str, TensorBuffer], timer: DeviceTimer, fail: Callable[[str], MienError]):
         """Bind a fresh context to its shape and addresses. `fail` makes an error with TensorRT's words; raised here."""
-        self._cuda, self._stream, self._rows, self._fail = cuda, stream, rows, fail
+        self._cuda, self._stream, self._rows, self._timer, self._fail = cuda, stream, rows, timer, fail
         self._inputs, self._outputs = list(inputs.values()), list(outputs.values())
         self._context = context
         self._held = ExitStack()
@@ -37,17 +38,21 @@ class FixedBatch:
         """Is the next run a CUDA graph's?"""
         return self._graph is not None
 
-    def run(self) -> None:
-        """Run and wait. Raises CudaError, MienError."""
+    def run(self) -> float:
+        """Run and wait; returns the seconds that the GPU took. Raises CudaError, MienError."""
+        self._timer.start()
         if self._graph is None:
             self._queue()
         else:
             self._cuda.launch(self._graph, self._stream)
+        self._timer.stop()
         self._cuda.synchronize(self._stream)
+        seconds = self._timer.seconds()
         if self._may_record:
             self._may_record = False
             with suppress(CudaError):  # this run went well, and without a graph the next ones will
                 self._record()
+        return seconds
 
     def close(self) -> None:
         """Destroy the graph, then the context it was recorded from."""

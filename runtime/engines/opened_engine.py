@@ -16,6 +16,7 @@ import numpy as np
 
 from runtime.engines.cuda_api import Cuda
 from runtime.engines.cuda_buffers import TensorBuffer
+from runtime.engines.device_timer import DeviceTimer
 from runtime.engines.fixed_batch import FixedBatch
 from runtime.engines.io_tensors import padded_batch, read_io_tensors
 from runtime.engines.jit_kernels import KernelFile
@@ -26,7 +27,10 @@ _NO_MEMORY = re.compile(r"out ?of ?memory", re.IGNORECASE)
 
 
 class OpenEngine:
-    """A deserialized engine that runs batches: `tensors` says of what, `sizes_run` in which sizes it has done so."""
+    """A deserialized engine that runs batches: `tensors` says of what, `sizes_run` in which sizes it has done so.
+
+    device_seconds: what the GPU took for the latest run, all its parts together; None before the first.
+    """
 
     def __init__(self, cuda: Cuda, library: ModuleType, logger: Any, content: bytes, name: str, largest: int,
                  zero_copy: bool | None, kernels: KernelFile | None):
@@ -34,6 +38,7 @@ class OpenEngine:
         self._cuda, self._library, self._logger, self._kernel_file = cuda, library, logger, kernels
         self.batches: dict[int, FixedBatch] = {}
         self.sizes_run: set[int] = set()
+        self.device_seconds: float | None = None
         self._held: ExitStack | None = None
         with ExitStack() as held:
             held.callback(self._forget_engine)
@@ -51,6 +56,7 @@ class OpenEngine:
                                f"{self.tensors.largest}: {name}; build it again")
             self._stream = cuda.create_stream()
             held.callback(cuda.destroy_stream, self._stream)
+            self._timer = DeviceTimer(cuda, held, self._stream)
             self._allocate(held, cuda.facts().integrated if zero_copy is None else zero_copy)
             held.callback(self._forget_config)
             self._configure()
@@ -65,6 +71,7 @@ class OpenEngine:
         self._logger.problems.clear()  # else months of warnings
         results = {spec.name: np.empty((rows, *self._buffers[spec.name].host.shape[1:]), spec.dtype)
                    for spec in self.tensors.outputs}
+        seconds = 0.0
         for start in range(0, rows, self.tensors.largest):
             stop = min(start + self.tensors.largest, rows)
             size = padded_batch(stop - start, self.tensors.smallest, self.tensors.largest)
@@ -72,12 +79,13 @@ class OpenEngine:
                 host = self._buffers[spec.name].host
                 host[: stop - start] = arrays[spec.name][start:stop]
                 host[stop - start : size] = 0
-            self._batch_of(size).run()
+            seconds += self._batch_of(size).run()
             for name, result in results.items():
                 result[start:stop] = self._buffers[name].host[: stop - start]
             if size not in self.sizes_run:
                 self.sizes_run.add(size)
                 self._keep_kernels()
+        self.device_seconds = seconds
         return results
 
     def close(self) -> None:
@@ -123,7 +131,8 @@ class OpenEngine:
             context.set_device_memory(self._memory, self._memory_bytes)
             inputs, outputs = ({spec.name: self._buffers[spec.name] for spec in specs}
                                for specs in (self.tensors.inputs, self.tensors.outputs))
-            self.batches[size] = FixedBatch(self._cuda, self._stream, context, size, inputs, outputs, self._failure)
+            self.batches[size] = FixedBatch(self._cuda, self._stream, context, size, inputs, outputs, self._timer,
+                                            self._failure)
         return self.batches[size]
 
     def _keep_kernels(self) -> None:

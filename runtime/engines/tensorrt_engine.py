@@ -69,6 +69,11 @@ class TensorRTEngine:
             self._thread.call(self._opened.close)
 
     @property
+    def last_device_seconds(self) -> float | None:
+        """What the GPU took for the latest run, copies included, by its own clock; None before the first."""
+        return self._opened.device_seconds
+
+    @property
     def graph_batches(self) -> tuple[int, ...]:
         """The batch sizes that run as a CUDA graph so far."""
         return tuple(sorted(rows for rows, batch in self._opened.batches.items() if batch.is_graph))

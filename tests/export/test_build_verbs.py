@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from html_reader import Page
@@ -14,10 +15,13 @@ from inspector_samples import engine, faithful_layers, layer
 import export.engine_from_onnx
 import mien
 from calibration.onnx_graph import parse_model
+from export.engine_from_onnx import request_for
 from runtime.card import Model
 from runtime.engines.build_progress import shown_progress
 from runtime.engines.compile import Compiled
+from runtime.engines.cuda_api import DeviceFacts
 from runtime.engines.tensorrt_builder import Built
+from runtime.errors import Unavailable
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None,
                                reason='tensorrt_rtx is not installed: pip install "mien[rtx]" (x86-64 only)')
@@ -176,7 +180,62 @@ def test_limits_reach_the_request(device: list[str], tmp_path: Path, monkeypatch
     assert dataclasses.astuple(request)[:2] == ("tensorrt", None) and request.batches == (1, 2, 4)
     assert request.inspect
     assert (request.workspace_bytes, request.memory_bytes, request.timeout_seconds) == (64 << 20, 900 << 20, 7)
-    assert Path(request.timing_cache).parent == tmp_path and request.timing_cache.endswith(".timing")
+
+
+class Desktop:
+    """A machine with a GPU and TensorRT, as far as a timing cache's name asks."""
+
+    def __init__(self) -> None:
+        self.driver = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  570.1"
+        self.device: DeviceFacts | Unavailable = DeviceFacts("NVIDIA RTX A2000", "sm86", "12.8", False)
+        self.tensorrt = "10.13.0"
+
+    def facts(self) -> DeviceFacts:
+        if isinstance(self.device, Unavailable):
+            raise self.device
+        return self.device
+
+
+@pytest.fixture
+def desktop(monkeypatch: pytest.MonkeyPatch) -> Desktop:
+    machine, module = Desktop(), export.engine_from_onnx
+    monkeypatch.setattr(module, "find_gpu", lambda root: machine.driver)
+    monkeypatch.setattr(module, "device_facts", machine.facts)
+    monkeypatch.setattr(module, "load_compiler", lambda target: SimpleNamespace(__version__=machine.tensorrt))
+    return machine
+
+
+def timing_file(model: Model, folder: Path) -> str:
+    return Path(request_for(model, "tensorrt", None, folder).timing_cache).name
+
+
+def test_timings_are_kept_by_gpu_generation_and_compiler(desktop: Desktop, shipped: Model, tmp_path: Path) -> None:
+    assert timing_file(shipped, tmp_path) == "nvidia-rtx-a2000-sm86-tensorrt-10.13.0.timing"
+    assert Path(request_for(shipped, "tensorrt", None, tmp_path).timing_cache).parent == tmp_path
+
+
+def test_another_driver_keeps_the_timings(desktop: Desktop, shipped: Model, tmp_path: Path) -> None:
+    before = timing_file(shipped, tmp_path)
+    desktop.driver = desktop.driver.replace("570", "580")
+    assert timing_file(shipped, tmp_path) == before
+
+
+@pytest.mark.parametrize("change", [
+    {"tensorrt": "10.16.1"}, {"device": DeviceFacts("NVIDIA RTX 4000", "sm86", "12.8", False)},
+    {"device": DeviceFacts("NVIDIA RTX A2000", "sm89", "12.8", False)}], ids=["compiler", "gpu", "generation"])
+def test_another_gpu_or_compiler_has_timings_of_its_own(desktop: Desktop, shipped: Model, tmp_path: Path,
+                                                        change: dict[str, object]) -> None:
+    before = timing_file(shipped, tmp_path)
+    vars(desktop).update(change)
+    assert timing_file(shipped, tmp_path) != before
+
+
+@pytest.mark.parametrize("change", [{"driver": ""}, {"device": Unavailable("expected cuda-python, found none")}],
+                         ids=["no gpu", "no binding"])
+def test_a_gpu_that_cannot_be_asked_keeps_no_timings(desktop: Desktop, shipped: Model, tmp_path: Path,
+                                                     change: dict[str, object]) -> None:
+    vars(desktop).update(change)
+    assert request_for(shipped, "tensorrt", None, tmp_path).timing_cache == ""
 
 
 def test_away_from_a_terminal_progress_is_a_plain_line_now_and_then(capsys) -> None:

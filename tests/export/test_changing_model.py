@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -11,13 +13,15 @@ from pathlib import Path
 import pytest
 from tiny_graphs import random_faces
 
+from export import changing_model as changing_model_module
 from export import equalize_model as equalize_module
 from export import fine_tune as fine_tune_module
 from export import int8_from_onnx as int8_module
-from export.changing_model import changing_model, lock_path
+from export.changing_model import changing_model, lock_path, replacing_model
 from export.equalize_model import equalize_model
 from export.fine_tune import carry_over_int8
 from export.int8_from_onnx import Rounding, int8_from_onnx
+from export.model_from_checkpoint import ENOUGH, model_from_checkpoint
 from runtime.card import Model, load_model
 from runtime.errors import BadInput, MienError
 
@@ -59,14 +63,47 @@ def test_who_comes_second_writes_nothing(model: Model, late: Callable[[Model], N
         late(model)
     assert caught.value.exit_code == 1
     assert {p.name: p.read_bytes() for p in model.directory.iterdir()} == before
-    assert {p.name for p in model.directory.parent.iterdir()} == {"model", lock_path(model).name}
+    assert {p.name for p in model.directory.parent.iterdir()} == {"model", lock_path(model.directory).name}
 
 
 def test_a_writer_is_alone_until_it_is_done(model: Model) -> None:
-    with changing_model(model), open(lock_path(model)) as other, pytest.raises(BlockingIOError):
+    with changing_model(model), open(lock_path(model.directory)) as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with open(lock_path(model)) as other:
+    with open(lock_path(model.directory)) as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_export_over_a_model_is_alone_too_until_it_is_done(model: Model) -> None:
+    with replacing_model(model.directory) as directory, open(lock_path(model.directory)) as other:
+        assert list(directory.iterdir()) == []
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_export_during_a_calibration_is_not_undone_by_it(
+        tiny_export, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, real = threading.Event(), fcntl.flock
+
+    def flock(handle: int, how: int) -> None:
+        if threading.current_thread() is exporting:
+            asked.set()
+        real(handle, how)
+
+    def export_again() -> None:
+        model_from_checkpoint(tiny_export.network, copy.deepcopy(tiny_export.facts), model.directory,
+                              random_faces(ENOUGH), 0.0)
+
+    exporting = threading.Thread(target=export_again)
+    monkeypatch.setattr(changing_model_module.fcntl, "flock", flock)
+    with changing_model(model) as directory:
+        exporting.start()
+        while exporting.is_alive() and not asked.wait(0.05):
+            pass
+        (directory / "fp16.onnx").write_bytes(b"ours")
+        assert exporting.is_alive() and set(load_model(model.directory).card.graphs) == set(model.card.graphs)
+    exporting.join()
+    assert set(load_model(model.directory).card.graphs) == {"fp32", "fp16"}
+    assert load_model(model.directory).read_graph("fp16")
 
 
 def test_an_error_frees_the_model_and_leaves_it_as_it_was(model: Model) -> None:
@@ -79,7 +116,7 @@ def test_an_error_frees_the_model_and_leaves_it_as_it_was(model: Model) -> None:
 
 
 def test_a_folder_that_takes_no_lock_is_named(model: Model) -> None:
-    lock_path(model).unlink()
-    lock_path(model).mkdir()
+    lock_path(model.directory).unlink()
+    lock_path(model.directory).mkdir()
     with pytest.raises(BadInput, match="copy the model to a folder of your own"), changing_model(model):
         pass

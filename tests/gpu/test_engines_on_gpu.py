@@ -7,6 +7,7 @@ One command: `python -m pytest tests/gpu`. Whoever has NVIDIA's sanitizer runs t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,15 @@ def test_a_graphs_replay_equals_the_plain_run(prepared: PreparedEngine, model: M
     if engine.graph_batches != (4,):
         pytest.skip("this version of the library does not let this engine be recorded")
     assert np.array_equal(engine.run(faces(model, 4))[model.card.output_name], plain)
+
+
+def test_the_gpus_time_is_a_part_of_each_call(prepared: PreparedEngine, model: Model) -> None:
+    engine = open_prepared(prepared)
+    for count in (1, 4, 4, model.card.batches[2] + 1):  # the second 4 may be a graph; the last runs in two parts
+        began = time.perf_counter()
+        engine.run(faces(model, count))
+        taken = time.perf_counter() - began
+        assert engine.last_device_seconds is not None and 0 < engine.last_device_seconds < taken
 
 
 def test_a_second_preparation_compiles_nothing(prepared: PreparedEngine, model: Model, cache: EngineCache) -> None:

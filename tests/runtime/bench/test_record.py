@@ -6,13 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from runtime.bench.record import accuracy_is_on, accuracy_of, layout, record_name, save_record, table
-from runtime.card import ModelCard
-from runtime.preprocess import FaceInput
+from runtime.bench.record import layout, record_name, save_record, table
 
 ROW = {"name": "mien-light int8", "batch": 1, "bytes": 1_937_185, "accuracy": 0.671, "status": "agrees with PyTorch",
        "milliseconds": {"p50": 1.5, "p90": 1.6, "p95": 1.7, "p99": 2.0}, "faces_per_second": 651.9, "ratio": 0.44,
@@ -61,9 +58,15 @@ def test_the_table_has_status_size_accuracy_and_times() -> None:
         assert word in line
 
 
-def test_the_table_says_once_on_which_faces_an_accuracy_was_taken() -> None:
+def test_the_table_says_once_what_an_accuracy_is_of() -> None:
     rows = [ROW | {"accuracy_on": "the 9 faces of s that chose the epoch", "batch": batch} for batch in (1, 8)]
-    assert table(rows)[3:] == ["accuracy of mien-light int8: on the 9 faces of s that chose the epoch"]
+    assert table(rows)[3:] == ["accuracy of mien-light int8: the 9 faces of s that chose the epoch"]
+
+
+def test_the_gpus_milliseconds_have_their_column_and_a_cpu_has_a_dash() -> None:
+    head, cpu, gpu = table([ROW, ROW | {"device_milliseconds": ROW["milliseconds"] | {"p50": 0.625}}])
+    end = head.index("GPU ms") + len("GPU ms")
+    assert gpu[:end].endswith(" 0.625") and cpu[:end].endswith(" –")
 
 
 def test_an_engine_that_did_not_open_has_its_reason_in_the_table() -> None:
@@ -75,30 +78,3 @@ def test_the_tables_columns_stand_under_their_names() -> None:
     head, row = table([ROW])
     assert head.index("status") == row.index("agrees")
     assert head.index("p50 ms") + len("p50 ms") == row.index("1.500") + len("1.500")
-
-
-def card(**kept: Any) -> ModelCard:
-    return ModelCard("m", "expression", "n", ("a", "b"), FaceInput(48, 48), {}, **kept)
-
-
-@pytest.mark.parametrize(("kept", "graph", "wanted"), [
-    ({"metrics": {"accuracy": {"int8": 0.67}}}, "int8", 0.67),
-    ({"metrics": {"accuracy": {"int8": 0.67}}}, "fp16", None),
-    ({"training": {"figures": {"accuracy": 0.66}}}, "fp32", 0.66),
-    ({"training": {"figures": {"accuracy": 0.66}}}, "int8", None),  # FP32's figure is not INT8's
-    ({}, "fp32", None)])
-def test_accuracy_is_what_the_card_states_of_that_graph(kept: dict[str, Any], graph: str, wanted: float | None) -> None:
-    assert accuracy_of(card(**kept), graph) == wanted
-
-
-CHOSEN = {"figures": {"accuracy": 0.66}, "data": {"name": "fer2013", "chosen_on": 3589}}
-
-
-@pytest.mark.parametrize(("kept", "graph", "wanted"), [
-    ({"training": CHOSEN}, "fp32", "the 3589 faces of fer2013 that chose the epoch"),
-    ({"training": CHOSEN}, "int8", ""),  # no figure, so no faces
-    ({"training": CHOSEN, "metrics": {"accuracy": {"fp32": 0.67}}}, "fp32", ""),
-    ({"training": {"figures": {"accuracy": 0.66}, "data": {"name": "ck48", "chosen_on": None}}}, "fp32",
-     "ck48, as training saw it")])
-def test_trainings_own_figure_names_its_faces(kept: dict[str, Any], graph: str, wanted: str) -> None:
-    assert accuracy_is_on(card(**kept), graph) == wanted

@@ -22,11 +22,12 @@ if importlib.util.find_spec("tensorrt_rtx") is None:
 from cuda_double import CudaDouble
 from tensorrt_double import Behaviour, double_engine, tensorrt_double
 
-from runtime.engines import cuda_buffers, cuda_thread, fixed_batch, opened_engine, tensorrt_engine
+from runtime.engines import cuda_buffers, cuda_thread, device_timer, fixed_batch, opened_engine, tensorrt_engine
 from runtime.errors import MienError
 
 TINY = TinyNetwork.random()
 ENGINE = double_engine(TINY.graph().SerializeToString())
+OF_NO_USER = ("free_host", "destroy_event", "destroy_stream", "destroy_engine")  # nothing that ends later needs these
 
 
 def complaints(thread_module: ModuleType, library_double: dict[str, bool], patch: pytest.MonkeyPatch) -> list[str]:
@@ -60,7 +61,7 @@ def complaints(thread_module: ModuleType, library_double: dict[str, bool], patch
         other.join()
         cuda.events.clear()
         engine.close()
-        order = [event for event in cuda.events if event not in ("free_host", "destroy_stream", "destroy_engine")]
+        order = [event for event in cuda.events if event not in OF_NO_USER]
         each_size = ["destroy_graph"] * cuda.has_graphs + ["destroy_context"]
         if order != ["synchronize", *each_size * 5, *["free_device"] * (1 if cuda.integrated else 3)]:
             found.append(f"freed in the order {order}")
@@ -106,16 +107,25 @@ WRONG = {
     "a missing synchronize":
         (fixed_batch, "        self._cuda.synchronize(self._stream)\n", ""),
     "a synchronize before the work instead of after it":
-        (fixed_batch, "        if self._graph is None:\n            self._queue()\n        else:\n            "
-         "self._cuda.launch(self._graph, self._stream)\n        self._cuda.synchronize(self._stream)\n",
-         "        self._cuda.synchronize(self._stream)\n        if self._graph is None:\n            self._queue()\n"
-         "        else:\n            self._cuda.launch(self._graph, self._stream)\n"),
+        (fixed_batch, "        self._timer.start()\n        if self._graph is None:\n            self._queue()\n"
+         "        else:\n            self._cuda.launch(self._graph, self._stream)\n        self._timer.stop()\n        "
+         "self._cuda.synchronize(self._stream)\n        seconds = self._timer.seconds()\n",
+         "        self._cuda.synchronize(self._stream)\n        seconds = 0.0\n        if self._graph is None:\n"
+         "            self._queue()\n        else:\n            self._cuda.launch(self._graph, self._stream)\n"),
+    "a time asked for before it is there":
+        (fixed_batch, "        self._cuda.synchronize(self._stream)\n        seconds = self._timer.seconds()\n",
+         "        seconds = self._timer.seconds()\n        self._cuda.synchronize(self._stream)\n"),
+    "a clock that is recorded into the graph":
+        (fixed_batch, "        try:\n            self._queue()\n",
+         "        try:\n            self._timer.start()\n            self._queue()\n"),
+    "events that are never destroyed":
+        (device_timer, "        held.callback(self._cuda.destroy_event, event)\n", ""),
     "inputs that are not copied": (fixed_batch, "buffer.copy_in(self._rows, self._stream)", "pass"),
     "outputs that are not copied": (fixed_batch, "buffer.copy_out(self._rows, self._stream)", "pass"),
     "a recording of the first run":
-        (fixed_batch, "    def run(self) -> None:\n        \"\"\"Run and wait. Raises CudaError, MienError.\"\"\"\n",
-         "    def run(self) -> None:\n        if self._may_record:\n            self._may_record = False\n"
-         "            self._record()\n"),
+        (fixed_batch, "        self._timer.start()\n",
+         "        if self._may_record:\n            self._may_record = False\n            self._record()\n"
+         "        self._timer.start()\n"),
     "a graph that outlives its context":
         (fixed_batch, "        self._held.close()\n        self._context = None\n",
          "        self._context = None\n        self._held.close()\n"),
@@ -158,7 +168,8 @@ def test_the_doubles_catch(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, right, wrong = WRONG[what]
     changed = with_change(module, right, wrong)
     place = {fixed_batch: (opened_engine, "FixedBatch"), cuda_buffers: (opened_engine, "TensorBuffer"),
-             opened_engine: (tensorrt_engine, "OpenEngine"), tensorrt_engine: (tensorrt_engine, "TensorRTEngine")}
+             device_timer: (opened_engine, "DeviceTimer"), opened_engine: (tensorrt_engine, "OpenEngine"),
+             tensorrt_engine: (tensorrt_engine, "TensorRTEngine")}
     if module in place:
         user, name = place[module]
         monkeypatch.setattr(user, name, getattr(changed, name))

@@ -8,12 +8,9 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +24,6 @@ from runtime.errors import BadInput, BadModel, MienError
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None,
                                reason='tensorrt_rtx is not installed: pip install "mien[rtx]" (x86-64 only)')
 REQUEST = CompileRequest("tensorrt-rtx", "sm86", "faces", (1, 16, 16), timeout_seconds=120)
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -97,30 +93,14 @@ def test_tensorrt_rtx_keeps_no_timing_cache(graph: bytes, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
-def test_the_child_dies_with_a_parent_that_is_killed() -> None:
-    program = ("import os, time\nfrom runtime.engines.compile import _die_with_parent\nchild = os.fork()\n"
-               "if child == 0:\n"
-               "    _die_with_parent()\n    print('ready', os.getpid(), flush=True)\n    time.sleep(60)\n"
-               "os.waitpid(child, 0)\n")
-    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    assert parent.stdout is not None
-    child = int(parent.stdout.readline().split()[1])
-    parent.kill()
-    parent.wait()
-    parent.stdout.close()
-    for _ in range(200):
-        if not alive(child):
-            return
-        time.sleep(0.02)
-    os.kill(child, signal.SIGKILL)
-    pytest.fail("the child outlived its parent")
-
-
-def alive(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+def test_the_child_is_bound_to_its_parent_before_its_long_imports(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "numpy.py").write_text(
+        "import ctypes\nsignal = ctypes.c_int()\nctypes.CDLL(None).prctl(2, ctypes.byref(signal))  # PR_GET_PDEATHSIG\n"
+        "raise SystemExit(f'to die by signal {signal.value}')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MienError, match="dead by exit code 1: to die by signal 9"):
+        compile_onnx(b"", REQUEST)
 
 
 # the child's own half, in this process, with the double in the library's place
@@ -129,7 +109,6 @@ def alive(process: int) -> bool:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder as the parent leaves it for a child on a Jetson with TensorRT 10.3."""
     monkeypatch.setattr(tensorrt_builder, "find_gpu", lambda root: "NVIDIA Jetson Orin Nano")
-    monkeypatch.setattr(compile, "_die_with_parent", lambda: None)
     monkeypatch.setitem(sys.modules, "tensorrt", make_compiler(TENSORRT_10_3))
     (tmp_path / "graph.onnx").write_bytes(GOOD_GRAPH)
     request_inspection(tmp_path, True)

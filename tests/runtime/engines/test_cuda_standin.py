@@ -98,8 +98,15 @@ def test_cuda_python_replays_graphs(seen: dict[str, Any]) -> None:
     assert seen["graphs"] == ([1, 4, 8, 64] if seen["asked"] == "cuda-python" else [])
 
 
+@pytest.mark.parametrize(("zero_copy", "milliseconds"), [(None, 1), (True, 1), (False, 3)])
+def test_the_devices_time_is_told(seen: dict[str, Any], zero_copy: bool | None, milliseconds: int) -> None:
+    """The stand-in takes a millisecond for the network, and one for each copy."""
+    assert seen[f"device ms, zero_copy {zero_copy}"] == pytest.approx(milliseconds)
+
+
 def test_everything_is_given_back_but_the_context_that_is_in_use(seen: dict[str, Any]) -> None:
-    assert seen["held"] == [0, 0, 0, 0, 1] and seen["misuses"] == []
+    waits_by_event = seen["asked"] == "pycuda"  # its one event belongs to the thread, and lives as long as the context
+    assert seen["held"] == [0, 0, 0, 0, 1, int(waits_by_event)] and seen["misuses"] == []
 
 
 def test_memory_that_runs_out_is_an_error_that_passes(seen: dict[str, Any]) -> None:

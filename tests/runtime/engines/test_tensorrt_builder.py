@@ -38,7 +38,8 @@ from runtime.engines.tensorrt_builder import Built, build_engine
 from runtime.errors import BadInput, BadModel, MienError, Unavailable
 
 PROFILE = {"faces": ((1, 1, 48, 48), (4, 1, 48, 48), (64, 1, 48, 48))}
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden/tensorrt-10.13-signatures.json").read_text())
+GOLDEN = {path.name.split("-")[1]: json.loads(path.read_text())
+          for path in sorted((Path(__file__).parents[2] / "golden").glob("tensorrt-*-signatures.json"))}
 FIXED = {"faces": ((1, 1, 48, 48),) * 3}
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None,
                                reason='tensorrt_rtx is not installed: pip install "mien[rtx]" (x86-64 only)')
@@ -254,9 +255,21 @@ def test_a_method_of_the_double_takes_what_tensorrt_rtxs_takes(kind: str, method
     assert any(takes(overload, wanted) for overload in signatures(getattr(getattr(real, kind), method)))
 
 
+@pytest.mark.parametrize("version", GOLDEN)
 @pytest.mark.parametrize(("kind", "method", "wanted"), methods(TENSORRT_10_3))
-def test_a_method_of_the_double_takes_what_tensorrt_10s_takes(kind: str, method: str, wanted: list[str]) -> None:
-    assert wanted in [overload[:len(wanted)] for overload in GOLDEN["classes"][kind][method]]
+def test_a_method_of_the_double_takes_what_tensorrts_takes(kind: str, method: str, wanted: list[str],
+                                                           version: str) -> None:
+    assert wanted in [overload[:len(wanted)] for overload in GOLDEN[version]["classes"][kind][method]]
+
+
+@pytest.mark.parametrize(("surface", "version"), [(TENSORRT_10_3, "10.3"), (TENSORRT_10_16, "10.16"),
+                                                  (TENSORRT_11, "11.4")], ids=lambda it: str(it)[:5])
+def test_a_versions_flags_are_its_own(surface: Surface, version: str) -> None:
+    """STRONGLY_TYPED is another number in TensorRT 11, and EXPLICIT_BATCH is gone."""
+    flags = GOLDEN[version]["enums"]["NetworkDefinitionCreationFlag"]
+    assert surface.network_flags.items() <= flags.items()
+    assert ("EXPLICIT_BATCH" in surface.network_flags) == ("EXPLICIT_BATCH" in flags)
+    assert set(surface.builder_flags) <= GOLDEN[version]["enums"]["BuilderFlag"].keys()
 
 
 @needs_rtx

@@ -1,7 +1,7 @@
-"""The double against the originals: its names are theirs and take what theirs take, in TensorRT-RTX and TensorRT 10.13.
+"""The double against the originals: its names are theirs and take what theirs take, in TensorRT-RTX and TensorRT 10–11.
 
 pybind11 writes a typed signature into each docstring; `inspect` sees none, and `create_autospec` takes any arguments.
-TensorRT's signatures lie in tests/golden, taken from the tensorrt-stubs package by `python tests/signatures.py`.
+TensorRT's signatures lie in tests/golden, taken from NVIDIA's own bindings by `python tests/signatures.py`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ if importlib.util.find_spec("tensorrt_rtx") is None:
 
 import tensorrt_rtx
 from cuda_double import CudaDouble
-from signatures import of_docstring, of_stub
+from signatures import of_binding, of_docstring
 from tensorrt_double import Behaviour, tensorrt_double
 
 from runtime.engines.cuda_api import Cuda
 
-GOLDEN = json.loads((Path(__file__).parents[2] / "golden/tensorrt-10.13-signatures.json").read_text())
+GOLDEN = {path.name.split("-")[1]: json.loads(path.read_text())
+          for path in sorted((Path(__file__).parents[2] / "golden").glob("tensorrt-*-signatures.json"))}
 OWN = {"tensor", "compute", "is_set"}  # what the double's classes ask one another
 
 
@@ -53,19 +54,24 @@ def test_a_member_is_rtxs(kind: str, name: str) -> None:
         assert parameters(RTX, kind, name) in of_docstring(original.__doc__)
 
 
+every_version = pytest.mark.parametrize("version", GOLDEN)
+
+
+@every_version
 @pytest.mark.parametrize(("kind", "name"), [m for m in members(TENSORRT) if m[0] != "IRuntimeConfig"])
-def test_a_member_is_tensorrts(kind: str, name: str) -> None:
-    original = GOLDEN["classes"][kind][name]
+def test_a_member_is_tensorrts(version: str, kind: str, name: str) -> None:
+    original = GOLDEN[version]["classes"][kind][name]
     if isinstance(inspect.getattr_static(getattr(TENSORRT, kind), name), property):
         assert original == "property"
     else:
         assert parameters(TENSORRT, kind, name) in original
 
 
-def test_tensorrt_10_lacks_what_only_rtx_has() -> None:
-    assert "IRuntimeCache" not in GOLDEN["classes"]
-    assert "get_engine_validity" not in GOLDEN["classes"]["Runtime"]
-    assert "is_stream_capturable" not in GOLDEN["classes"]["IExecutionContext"]
+@every_version
+def test_tensorrt_lacks_what_only_rtx_has(version: str) -> None:
+    assert "IRuntimeCache" not in GOLDEN[version]["classes"]
+    assert "get_engine_validity" not in GOLDEN[version]["classes"]["Runtime"]
+    assert "is_stream_capturable" not in GOLDEN[version]["classes"]["IExecutionContext"]
 
 
 @pytest.mark.parametrize(("text", "found"), [
@@ -78,10 +84,11 @@ def test_a_docstring_tells_its_parameters(text: str, found: list[list[str]]) -> 
     assert of_docstring(text) == found
 
 
-def test_a_stub_tells_its_classes() -> None:
-    stub = ("class A:\n    size: int\n    def f(self, x: int, y: str = ...) -> bool:\n        ...\n    @property\n"
-            "    def p(self) -> int:\n        ...\n    def f(self, z: int) -> bool:\n        ...\n")
-    assert of_stub(stub) == {"A": {"size": "property", "f": [["x", "y"], ["z"]], "p": "property"}}
+def test_a_binding_tells_its_classes_and_enums() -> None:
+    told = of_binding(tensorrt_rtx)
+    assert told["classes"]["IExecutionContext"]["execute_async_v3"] == [["stream_handle"]]
+    assert told["classes"]["ICudaEngine"]["num_io_tensors"] == "property"
+    assert told["enums"]["TensorLocation"] == {"DEVICE": 0, "HOST": 1}
 
 
 def public_methods(kind: type) -> dict[str, list[str]]:

@@ -171,7 +171,8 @@ def test_closing_gives_everything_back_in_reverse(bench: Bench) -> None:
     assert bench.cuda.held() == {}
     # nothing is freed while in use; a context outlives its graph, its memory outlives the context
     assert bench.cuda.events == ["synchronize", "destroy_graph", "destroy_context", "free_device", "free_device",
-                                 "free_host", "free_device", "free_host", "destroy_stream", "destroy_engine"]
+                                 "free_host", "free_device", "free_host", "destroy_event", "destroy_event",
+                                 "destroy_stream", "destroy_engine"]
 
 
 def test_an_engine_that_is_forgotten_ends_on_the_cuda_thread(bench: Bench) -> None:
@@ -215,6 +216,30 @@ def test_two_engines_share_the_gpu(bench: Bench) -> None:
         assert np.allclose(found, other.logits(faces(3, turn)), atol=1e-4)
     first.close()
     assert np.allclose(second.run({"faces": faces(9)})["logits"], other.logits(faces(9)), atol=1e-4)
+
+
+@KINDS
+def test_the_gpus_share_of_each_run_is_told_by_its_own_clock(make_bench: MakeBench, kind: dict[str, bool]) -> None:
+    """The double takes a millisecond for each thing done: a copy in, the network, a copy out; nothing is copied where
+    memory is shared."""
+    engine = make_bench(**kind).open()
+    part = 0.001 if kind.get("integrated") else 0.003
+    assert engine.last_device_seconds is None
+    for turn in range(3):  # plain, then replayed
+        engine.run({"faces": faces(3, turn)})
+        assert engine.last_device_seconds == part
+    engine.run({"faces": faces(64 + 3)})
+    assert engine.last_device_seconds == 2 * part
+
+
+def test_a_run_that_fails_leaves_the_clock_right(bench: Bench) -> None:
+    engine = bench.open()
+    bench.behaviour.refuse_run = "Error Code 9"
+    with pytest.raises(MienError):
+        engine.run({"faces": faces(3)})
+    engine.run({"faces": faces(3)})
+    engine.run({"faces": faces(3)})
+    assert engine.last_device_seconds == 0.003
 
 
 def test_kernels_are_kept_after_the_first_run_of_a_size_and_found_again(bench: Bench, tmp_path: Path) -> None:

@@ -168,6 +168,13 @@ def test_memory_that_runs_out_while_opening_leaves_nothing(bench: Bench, step: i
     assert same(bench.open(), faces(2))
 
 
+def test_an_event_that_cannot_be_made_while_opening_leaves_nothing(bench: Bench) -> None:
+    bench.cuda.failing["create_event"] = "expected cuEventCreate to succeed, found out of memory"
+    with pytest.raises(MienError, match="out of memory"):
+        bench.open()
+    assert bench.cuda.held() == {}
+
+
 def test_a_context_that_is_refused_is_an_error_with_tensorrts_words(bench: Bench) -> None:
     engine = bench.open()
     bench.behaviour.refuse_context = True
@@ -184,7 +191,8 @@ def test_a_run_that_fails_says_tensorrts_words_and_the_next_one_works(bench: Ben
     assert same(engine, faces(3)) and same(engine, faces(3, seed=1))
 
 
-@pytest.mark.parametrize("method", ["launch", "synchronize", "begin_capture", "end_capture", "copy_in", "copy_out"])
+@pytest.mark.parametrize("method", ["launch", "synchronize", "begin_capture", "end_capture", "copy_in", "copy_out",
+                                    "record_event", "seconds_between"])
 def test_a_passing_cuda_error_harms_no_later_run(bench: Bench, method: str) -> None:
     engine = bench.open()
     for turn in range(3):
