@@ -13,6 +13,7 @@ from export import (
     build_verbs,
     equalize_verbs,
     fine_tune_verbs,
+    gate_verbs,
     oracle_verbs,
     report_verbs,
     sensitivity_verbs,
@@ -20,7 +21,7 @@ from export import (
 from export.calibrate_flags import require_calibrate_flags
 from export.faces import verbs as faces_verbs
 from runtime.command_line import AddVerb, print_json, say
-from runtime.errors import DONE, FAILED, BadInput
+from runtime.errors import DONE, BadInput
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +75,8 @@ def verb_calibrate(args: argparse.Namespace) -> int:
 
     require_calibrate_flags(args)
     model = load_model(args.model)
+    if args.check_cache:
+        return _check_cache(args, model.card)
     rounding = Rounding(args.method, args.percentile, tuple(args.keep_float), args.correct_biases, args.draws)
     require_rounding(model, rounding)
     held_out = report_verbs.require_report(args, model) if args.report else None
@@ -109,13 +112,21 @@ def verb_calibrate(args: argparse.Namespace) -> int:
 
 def _write_tensorrt_cache(args: argparse.Namespace, card: ModelCard) -> None:
     """Write the scales as NVIDIA's text too, for builders that still take one."""
-    from calibration.ranges import scale_of
-    from calibration.tensorrt_cache import CacheKey, hash_images, hash_preprocessing, write_calibration_cache
+    from export.calibration_cache import save_cache
 
-    key = CacheKey(card.graphs["fp32"].sha256, hash_images(card.calibration), hash_preprocessing(card.input))
-    scales = {name: scale_of(t) for name, t in card.calibration["thresholds"].items()}
-    write_calibration_cache(args.tensorrt_cache, scales, args.tensorrt_version, key)
+    save_cache(args.tensorrt_cache, card, args.tensorrt_version)
     say(f"{args.tensorrt_cache}: the same scales for a TensorRT {args.tensorrt_version} builder")
+
+
+def _check_cache(args: argparse.Namespace, card: ModelCard) -> int:
+    """Say whether a calibration cache holds this model's scales."""
+    from export.calibration_cache import require_own_cache
+
+    scales = require_own_cache(args.check_cache, card)
+    say(f"{args.check_cache}: {scales} scales, all of them {card.name}'s own")
+    if args.json:
+        print_json({"model": card.name, "cache": args.check_cache.name, "scales": scales})
+    return DONE
 
 
 def _faces_to_choose_from(args: argparse.Namespace) -> Path:
@@ -152,46 +163,6 @@ def _compare_choices(args: argparse.Namespace, model: Model) -> int:
     if args.json:
         print_json(record)
     return DONE
-
-
-def verb_check(args: argparse.Namespace) -> int:
-    """Hold a model against its PyTorch reference: golden vectors, then labelled faces; exit 1 where it departs."""
-    from export.gate.check import Budget, check
-    from export.gate.record import describe_check, save_figures
-    from runtime.card import load_model
-    from runtime.engines import graph_for, open_engine, open_graph_on_cpu
-    from runtime.engines.face_batches import engine_logits
-    from runtime.golden import require_agreement
-    from runtime.preprocess import prepare_faces
-    from train.datasets.fer2013 import load_fer2013
-    from train.datasets.labelled_faces import without_copies_of
-    from train.expression.open_network import open_network
-
-    model = load_model(args.model)
-    graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)
-    engine = (open_graph_on_cpu(model, graph, args.threads) if args.form == "gpu"
-              else open_engine(model, args.precision, args.target, args.threads, args.cache))
-    agreement = require_agreement(model, engine, graph)
-    say(f"golden faces: worst |Δlogit| {agreement.largest:.2g} against PyTorch, {agreement.bound:.2g} allowed")
-    if args.checkpoint:
-        opened = open_network(args.checkpoint, "fp32")
-        reference, what = opened.logits, opened.what
-    else:
-        reference, what = engine_logits(open_engine(model, "fp32", "cpu", args.threads), model), {"name": "fp32.onnx"}
-    everything = load_fer2013(args.data)
-    faces = everything.split(*args.split)
-    if args.without_copies:
-        faces = without_copies_of(faces, everything.split("Training"))
-    budget = Budget(args.accuracy_drop, args.agreement, args.kl)
-    inputs = prepare_faces(faces.images, model.card.input)
-    verdict = check(reference, engine_logits(engine, model), inputs, faces.labels, faces.label_names, budget)
-    record = describe_check(model, graph, what, faces.sha256(), args.split, agreement, budget, verdict)
-    if args.record:
-        save_figures(args.record, record)
-    say("\n".join(record["lines"]))
-    if args.json:
-        print_json({k: v for k, v in record.items() if k != "lines"})
-    return DONE if verdict.passed else FAILED
 
 
 def verb_demo(args: argparse.Namespace) -> int:
@@ -240,6 +211,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--tensorrt-cache", type=Path, metavar="FILE",
                    help="also write a calibration cache for builders that take one (TensorRT ≤ 10.x, DeepStream)")
     p.add_argument("--tensorrt-version", default="10.3.0", help="of that builder")
+    p.add_argument("--check-cache", type=Path, metavar="FILE",
+                   help="calibrate nothing: is this calibration cache the model's own, whole and of today? exit 0 or 2")
     p.add_argument("--compare", type=Path, metavar="RECORD.json",
                    help="write no model: measure every choice at 32–2,048 faces, into this record and a PNG beside it")
     report_verbs.add_report_flags(p)
@@ -247,23 +220,7 @@ def add_verbs(verb: AddVerb) -> None:
     build_verbs.add_verbs(verb)
     board_verbs.add_verbs(verb)
 
-    p = verb("check", verb_check)
-    p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
-    p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
-    p.add_argument("--target", default="cpu", choices=["cpu", "tensorrt", "tensorrt-rtx"])
-    p.add_argument("--cache", type=Path, help="where TensorRT's engines are kept; ~/.cache/mien/engines")
-    p.add_argument("--form", choices=["cpu", "gpu"], default="cpu",
-                   help="gpu: follow the graph that a GPU would get, with ONNX Runtime's arithmetic")
-    p.add_argument("--data", type=Path, required=True)
-    p.add_argument("--split", nargs="+", default=["PrivateTest"])
-    p.add_argument("--without-copies", action="store_true", help="leave out exact copies of training images")
-    p.add_argument("--checkpoint", type=Path,
-                   help="take PyTorch itself as reference instead of fp32.onnx, which export proved equal to it")
-    p.add_argument("--accuracy-drop", type=float, default=1.0, help="points of 100 that may be lost")
-    p.add_argument("--agreement", type=float, default=0.95, help="share of labels that must agree")
-    p.add_argument("--kl", type=float, default=0.05, help="mean KL divergence allowed, nats")
-    p.add_argument("--threads", type=int, default=0)
-    p.add_argument("--record", type=Path, help="write the figures to this JSON file")
+    gate_verbs.add_verbs(verb)
 
     p = verb("demo", verb_demo)
     p.add_argument("--out", type=Path, default=Path("demo"))

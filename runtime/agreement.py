@@ -61,7 +61,7 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
                            np.bincount(place, right, bins) / images)
 
 
-def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(hits: float, count: float, z: float = 1.959964) -> tuple[float, float]:
     """Return the interval of a share (0–1) of `count` independent images; z is 95 %'s, two-sided.
 
     Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953: it stays inside 0–1, also at no hit or all.

@@ -1,77 +1,182 @@
-"""Run an engine and its reference over the same faces and hold the difference against a budget.
+"""Answers and a budget → one finding a question, and a verdict of three: pass, fail or inconclusive.
 
-Knows nothing of data sets: uint8 faces and labels come in. Statistics that say how sure a verdict is are not here yet.
+A budget holds when the whole one-sided 95 % interval lies inside it, and is broken when the figure is outside by more
+than chance, Holm-corrected over the questions. Otherwise more images are asked for. Knows no file and no data set.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from runtime.agreement import Comparison, compare
+from export.gate.answers import Answers
+from export.gate.bounds import ALPHA, Measured, accuracy_lost, mean_of, share_changed, size_of
+from export.gate.budget import FEWEST_OF_A_CLASS, Budget
 from runtime.engines.face_batches import Logits, run_all
-from runtime.errors import BadInput, MienError
+from runtime.errors import DONE, FAILED, INCONCLUSIVE, BadInput, MienError
+from runtime.paired_counts import holm
+
+Verdict = Literal["pass", "fail", "inconclusive"]
+EXIT_CODES: dict[Verdict, int] = {"pass": DONE, "fail": FAILED, "inconclusive": INCONCLUSIVE}
+MOST_TIMES = 1000.0  # the images at hand; who needs more of them needs another budget
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much a compiled form may cost. The defaults are what issue trackers call 'the same model'."""
+class Finding:
+    """One question's answer. Larger is worse; `low` and `high` are one-sided 95 % bounds in `unit`.
 
-    accuracy_drop: float = 1.0  # points of 100
-    agreement: float = 0.95  # share of images with the same label as the reference
-    mean_kl: float = 0.05  # nats
+    p: that the budget is broken by chance, Holm-adjusted. more_images: how many more would decide if the rates stay as
+    they are; None where it is decided, or where none would.
+    """
 
-    def __post_init__(self) -> None:
-        if not (0 <= self.accuracy_drop <= 100 and 0 <= self.agreement <= 1 and self.mean_kl >= 0):
-            raise BadInput("expected an accuracy drop of 0–100 points, an agreement of 0–1 and a KL of at least 0, "
-                           f"found {self.accuracy_drop}, {self.agreement} and {self.mean_kl}")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was measured, and each budget that was broken, in words."""
-
-    comparison: Comparison
-    broken: tuple[str, ...]
+    name: str
+    unit: str
+    value: float
+    low: float
+    high: float
+    limit: float
+    p: float
+    verdict: Verdict
+    more_images: int | None = None
 
     @property
-    def passed(self) -> bool:
-        """True when every budget holds."""
-        return not self.broken
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {"passed": self.passed, "broken": list(self.broken), "accuracy_drop": self.comparison.accuracy_drop,
-                **asdict(self.comparison)}
+    def text(self) -> str:
+        """Return the finding in words."""
+        more = "the figure lies on its limit" if self.more_images is None else f"{self.more_images:,} more images"
+        end = {"pass": "", "fail": ": broken", "inconclusive": f": undecided, {more} would tell"}[self.verdict]
+        return (f"{self.name} {number(self.value)} ({number(self.low)} to {number(self.high)}) {self.unit}, "
+                f"{number(self.limit)} allowed{end}")
 
 
-def check(reference: Logits, engine: Logits, faces: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...],
-          budget: Budget) -> Verdict:
-    """Compare an engine with its reference on labelled faces (N, C, H, W) uint8.
+@dataclass(frozen=True)
+class Judgement:
+    """Every question's finding; classes too small to gate are in `reported`, whose verdicts count for nothing."""
+
+    findings: tuple[Finding, ...]
+    reported: tuple[Finding, ...]
+    non_finite: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail where one fails or an answer is not finite, else inconclusive where one is, else pass."""
+        given = {finding.verdict for finding in self.findings}
+        if self.non_finite or "fail" in given:
+            return "fail"
+        return "inconclusive" if "inconclusive" in given else "pass"
+
+    @property
+    def broken(self) -> tuple[str, ...]:
+        """Every reason for a failure, in words."""
+        first = (f"{self.non_finite} images have outputs that are not finite",) if self.non_finite else ()
+        return first + tuple(f.text for f in self.findings if f.verdict == "fail")
+
+    @property
+    def more_images(self) -> int | None:
+        """How many more images would decide every question; None where all are decided or one never would be."""
+        open_ones = [f.more_images for f in self.findings if f.verdict == "inconclusive"]
+        return max((n for n in open_ones if n is not None), default=None) if None not in open_ones else None
+
+
+@dataclass(frozen=True)
+class Question:
+    """A measured figure and the most it may be; `images` are all that were looked at to get it."""
+
+    name: str
+    unit: str
+    measured: Measured
+    limit: float
+    images: int
+
+
+def answer_all(reference: Logits, engine: Logits, faces: np.ndarray, labels: np.ndarray, label_names: tuple[str, ...],
+               temperature: float = 1.0) -> Answers:
+    """Run both over labelled faces (N, C, H, W) uint8.
 
     Raises BadInput for none, and MienError for a reference whose answers are not finite.
     """
     if not len(faces):
         raise BadInput("expected labelled faces to check on, found none; check --data and --split")
-    wanted = run_all(reference, faces, "reference")
-    if not np.isfinite(wanted).all():
-        raise MienError("expected finite logits from the reference, found NaN or infinity; nothing was judged: "
-                        "export the model again")
-    found = compare(wanted, run_all(engine, faces, "engine"), labels, label_names)
-    return Verdict(found, judge(found, budget))
+    wanted = require_finite(run_all(reference, faces, "reference"), "the reference")
+    return Answers(wanted, run_all(engine, faces, "engine"), labels, label_names, temperature)
 
 
-def judge(found: Comparison, budget: Budget) -> tuple[str, ...]:
-    """Return every broken budget, in words."""
-    broken = []  # each budget is asked `not within`, so that NaN breaks it
-    if found.non_finite:
-        broken.append(f"{found.non_finite} images have outputs that are not finite")
-    if not found.accuracy_drop <= budget.accuracy_drop:
-        broken.append(f"accuracy falls by {found.accuracy_drop:.2f} points, {budget.accuracy_drop:.2f} are allowed")
-    if not found.agreement >= budget.agreement:
-        broken.append(f"{found.agreement:.2%} of labels agree, {budget.agreement:.2%} are asked for")
-    if not found.mean_kl <= budget.mean_kl:
-        broken.append(f"mean KL is {found.mean_kl:.4f} nats, {budget.mean_kl:.4f} are allowed")
-    return tuple(broken)
+def require_finite(logits: np.ndarray, name: str) -> np.ndarray:
+    """Return logits that others may be held against. Raises MienError for NaN and infinity."""
+    if not np.isfinite(logits).all():
+        raise MienError(f"expected finite logits from {name}, found NaN or infinity; nothing was judged: export the "
+                        "model again")
+    return logits
+
+
+def judge(answers: Answers, budget: Budget) -> Judgement:
+    """Hold answers against a budget."""
+    gated, reported = label_questions(answers.right_reference, answers.right_engine,
+                                      answers.said_reference != answers.said_engine, answers.labels,
+                                      answers.label_names, budget)
+    count = len(answers.labels)
+    if answers.finite.any():
+        shift = answers.calibration_shift
+        gated += [Question("kl", "nats", mean_of(answers.kl), budget.kl, count),
+                  Question("ece_shift", "points", size_of(mean_of(100 * shift), mean_of(-100 * shift)),
+                           100 * budget.ece_shift, count)]
+    return Judgement(settle(gated), settle(reported), int((~answers.finite).sum()))
+
+
+def label_questions(right_before: np.ndarray, right_after: np.ndarray, changed: np.ndarray, labels: np.ndarray,
+                    label_names: tuple[str, ...], budget: Budget) -> tuple[list[Question], list[Question]]:
+    """Return what labels alone answer, (N,) arrays all: the questions that gate, and the small classes' that do not."""
+    count = len(labels)
+    gated = [Question("accuracy_drop", "points", accuracy_lost(right_before, right_after), budget.accuracy_drop, count),
+             Question("labels_changed", "%", share_changed(changed), round(100 * (1 - budget.agreement), 9), count)]
+    reported: list[Question] = []
+    for index, name in enumerate(label_names):
+        held = labels == index
+        if held.any():
+            asked = Question(f"recall_drop {name}", "points", accuracy_lost(right_before[held], right_after[held]),
+                             budget.recall_drop, count)
+            gates = held.sum() >= FEWEST_OF_A_CLASS or name in budget.classes
+            (gated if gates else reported).append(asked)
+    return gated, reported
+
+
+def settle(questions: list[Question], plan: bool = True) -> tuple[Finding, ...]:
+    """Return a finding a question; failures are corrected for how many are asked. plan: say how many more images."""
+    findings = []
+    chances = holm([q.measured.chance(q.limit) for q in questions])
+    for q, p in zip(questions, chances):
+        low, high = q.measured.bounds(1.0)
+        verdict: Verdict = "pass" if high <= q.limit else "fail" if p <= ALPHA else "inconclusive"
+        more = _more_images(q, len(questions)) if plan and verdict == "inconclusive" else None
+        findings.append(Finding(q.name, q.unit, q.measured.value, low, high, q.limit, p, verdict, more))
+    return tuple(findings)
+
+
+def _more_images(question: Question, asked: int) -> int | None:
+    """Return how many more images at the same rates would put the interval on one side of the limit."""
+    slack = math.sqrt(math.log(20 * asked) / math.log(20))  # Holm's first step asks more of a failure, about so much
+
+    def decided(scale: float) -> bool:
+        low, high = question.measured.bounds(scale)
+        above = question.measured.value - slack * (question.measured.value - low)
+        return bool(high <= question.limit or above > question.limit)
+
+    return _search(decided, question.images)
+
+
+def _search(decided: Callable[[float], bool], images: int) -> int | None:
+    """Return the fewest images beyond those at hand for which `decided` holds, to one in a hundred."""
+    scale = 1.0
+    while not decided(scale):
+        scale *= 1.01
+        if scale > MOST_TIMES:
+            return None
+    return max(1, math.ceil(images * (scale - 1)))
+
+
+def number(value: float) -> str:
+    """Return a figure short enough for a sentence."""
+    return f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}"

@@ -1,0 +1,144 @@
+"""`mien check`: its flags, and what it joins: a model, its reference, labelled faces, a budget, an earlier record.
+
+The judging is in `export/gate/`. Imports nothing heavy until it runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.command_line import AddVerb, print_json, say
+from runtime.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from export.gate.report import Report
+    from runtime.card import Model
+    from runtime.engines.face_batches import Logits
+    from train.datasets.labelled_faces import LabelledFaces
+
+
+def verb_check(args: argparse.Namespace) -> int:
+    """Hold an engine against PyTorch: golden frames, then labelled faces; exit 0 pass, 1 fail, 4 inconclusive."""
+    from export.gate.check import EXIT_CODES
+
+    report, faces = run_check(args)
+    _write(args, report, faces)
+    say("\n".join(report.lines()))
+    if args.json:
+        print_json(report.as_dict())
+    return EXIT_CODES[report.verdict]
+
+
+def run_check(args: argparse.Namespace) -> tuple[Report, np.ndarray]:
+    """Run a check; returns its report and the faces (N, C, H, W) uint8. Raises BadInput, BadModel, Unavailable."""
+    from export.gate.baseline import read_baseline
+    from export.gate.budget import read_budget
+    from export.gate.gate import Asked, run_gate
+    from export.gate.gpu_form import open_gpu_form
+    from runtime.card import load_model
+    from runtime.engines import graph_for, open_engine
+    from runtime.preprocess import prepare_faces
+
+    model = load_model(args.model)
+    budget = read_budget(model.card, args.budget, {name: getattr(args, name) for name in (
+        "accuracy_drop", "agreement", "recall_drop", "kl", "ece_shift", "classes")})
+    graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)
+    engine = (open_gpu_form(model, graph, args.threads) if args.form == "gpu"
+              else open_engine(model, args.precision, args.target, args.threads, args.cache))
+    chosen = _labelled_faces(args, model)
+    data = {"name": "fer2013", "splits": args.split, "without_copies": not args.with_copies, "images": len(chosen),
+            "pooled": len(args.split) > 1, "sha256": chosen.sha256()}
+    faces = prepare_faces(chosen.images, model.card.input)
+    pytorch, facts = _pytorch(args, model) if args.checkpoint else (None, {})
+    report = run_gate(Asked(model, graph, engine, faces, chosen.labels, tuple(chosen.names), data, budget, pytorch,
+                            facts, read_baseline(args.baseline, data["sha256"]) if args.baseline else None,
+                            args.chain, args.bisect, args.threads))
+    return report, faces
+
+
+def _pytorch(args: argparse.Namespace, model: Model) -> tuple[Logits, dict[str, Any]]:
+    """Return a checkpoint's network as a reference, and what it is. Raises BadInput."""
+    from train.expression.open_network import open_network
+
+    opened = open_network(args.checkpoint, "fp32")
+    if opened.labels != model.card.labels:
+        raise BadInput(f"expected a checkpoint of the labels {', '.join(model.card.labels)}, found "
+                       f"{', '.join(opened.labels)}; give the one that the model was exported from")
+    return opened.logits, opened.what
+
+
+def _labelled_faces(args: argparse.Namespace, model: Model) -> LabelledFaces:
+    """Load the asked splits, less exact copies of training images. Raises BadInput."""
+    from train.datasets.fer2013 import load_fer2013
+    from train.datasets.labelled_faces import without_copies_of
+
+    everything = load_fer2013(args.data)
+    faces = everything.split(*args.split)
+    if not args.with_copies:
+        faces = without_copies_of(faces, everything.split("Training"))
+    if not len(faces):
+        raise BadInput(f"expected labelled faces in {' and '.join(args.split)}, found none; check --data and --split")
+    if faces.label_names != model.card.labels:
+        raise BadInput(f"expected a model of the labels {', '.join(faces.label_names)}, found "
+                       f"{', '.join(model.card.labels)}; the labels are permuted, or the model is of another task")
+    return faces
+
+
+def _write(args: argparse.Namespace, report: Report, faces: np.ndarray) -> None:
+    """Write the reports that were asked for, each whole or not at all."""
+    from export.gate.record import save_figures
+    from runtime.durable import write_text
+
+    if args.record:
+        save_figures(args.record, report.as_dict())
+    if args.junit:
+        from export.gate.junit import junit_xml
+
+        write_text(args.junit, junit_xml(report))
+    if args.markdown:
+        from export.gate.markdown import markdown
+
+        write_text(args.markdown, markdown(report))
+    if args.html:
+        from export.gate.page import gate_page
+
+        write_text(args.html, gate_page(report, faces if args.thumbnails else None))
+
+
+def add_verbs(verb: AddVerb) -> None:
+    """Declare `mien check` and its flags."""
+    p = verb("check", verb_check)
+    p.add_argument("model", type=Path, help="a model directory, or a shipped model's name")
+    p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
+    p.add_argument("--target", default="cpu", choices=["cpu", "tensorrt", "tensorrt-rtx"])
+    p.add_argument("--cache", type=Path, help="where TensorRT's engines are kept; ~/.cache/mien/engines")
+    p.add_argument("--form", choices=["cpu", "gpu"], default="cpu",
+                   help="gpu: follow on the CPU the graph that a GPU would get; in fp16 each tensor is rounded to half")
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--split", nargs="+", default=["PrivateTest"],
+                   help="choose on PublicTest, gate on PrivateTest; several are pooled, and the report says so")
+    p.add_argument("--with-copies", action="store_true",
+                   help="keep exact copies of training images, as published accuracies do")
+    p.add_argument("--checkpoint", type=Path,
+                   help="take PyTorch itself as reference instead of fp32.onnx, which export proved equal to it")
+    p.add_argument("--budget", type=Path, metavar="check.yaml", help="what may be lost; flags below count before it")
+    p.add_argument("--accuracy-drop", type=float, help="points of 100 that may be lost; 1")
+    p.add_argument("--agreement", type=float, help="share of labels that must stay; 0.95")
+    p.add_argument("--recall-drop", type=float, help="points that a class with 300 or more images may lose; 3")
+    p.add_argument("--kl", type=float, help="mean KL divergence allowed, nats; 0.05")
+    p.add_argument("--ece-shift", type=float, help="change of the calibration error allowed, a share; 0.02")
+    p.add_argument("--classes", nargs="+", metavar="LABEL", help="gate these also where they have too few images to")
+    p.add_argument("--chain", action="store_true", help="judge every graph of the model against the one before it")
+    p.add_argument("--bisect", action="store_true",
+                   help="compare the links up to this graph layer by layer; a link that fails is bisected unasked")
+    p.add_argument("--baseline", type=Path, metavar="RECORD.json",
+                   help="also hold this build against the one that left this record on the same data")
+    p.add_argument("--threads", type=int, default=0)
+    p.add_argument("--record", type=Path, help="write the figures to this JSON file")
+    p.add_argument("--junit", type=Path, metavar="FILE.xml", help="for CI; inconclusive is an error, never skipped")
+    p.add_argument("--markdown", type=Path, metavar="FILE.md", help="for a pull request")
+    p.add_argument("--html", type=Path, metavar="FILE.html", help="one self-contained page")
+    p.add_argument("--thumbnails", action="store_true", help="with --html: show the faces whose labels changed worst")
