@@ -66,9 +66,12 @@ class ExpressionReader:
         self._card, self._engine, self._threshold = model.card, engine, threshold
         self.labels = model.card.labels
 
-    def crop(self, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-        """Cut (N, 4) boxes x, y, width, height px from a BGR frame as the card says: (N, C, height, width) uint8."""
-        return crop_faces(frame, boxes, self._card.input)
+    def crop(self, frame: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray | None = None) -> np.ndarray:
+        """Cut faces from a BGR frame as the card says, aligned by landmarks (N, 5, 2) px where both know them.
+
+        boxes (N, 4) x, y, width, height px → (N, C, height, width) uint8.
+        """
+        return crop_faces(frame, boxes, self._card.input, landmarks)
 
     def infer(self, crops: np.ndarray) -> list[Expression | None]:
         """Read (N, C, height, width) uint8 crops; None where the engine gave NaN or infinity. Raises MienError."""
