@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu lint results results-calibration results-peers zoo clean
+.PHONY: demo test test-gpu lint kills results results-calibration results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -14,6 +14,10 @@ test: $(VENV)/.installed-dev lint
 # On a machine with an NVIDIA GPU; elsewhere every test is skipped with the reason.
 test-gpu: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -rs tests/gpu
+
+# 1,000 SIGKILLs while events are written: a minute or two. The suite has a hundred.
+kills: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/faults/test_disk_28_33.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -26,13 +30,18 @@ $(VENV)/.installed-%: pyproject.toml constraints.txt
 
 # Every record of the shipped model again; FER2013 lies in $(MIEN_DATA). Best on an idle machine.
 results: $(VENV)/.installed-dev
-	for p in fp16 int8; do $(BIN)/mien check mien-light --precision $$p --data $(MIEN_DATA)/fer2013 \
+	for p in fp16 int8; do $(BIN)/mien check mien-light --precision $$p --with-copies --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/mien-light-$$p-cpu-PrivateTest.json || exit; done
-	$(BIN)/mien check mien-light --precision int8 --form gpu --data $(MIEN_DATA)/fer2013 \
+	$(BIN)/mien check mien-light --precision int8 --form gpu --with-copies --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/mien-light-int8-gpu-form-PrivateTest.json
 	for f in cpu gpu; do $(BIN)/mien check mien-light --precision int8 --form $$f --split PublicTest PrivateTest \
-	    --data $(MIEN_DATA)/fer2013 --record docs/results/mien-light-int8-$$f-pooled.json || exit; done
-	$(BIN)/mien bench mien-light --record docs/results/bench-mien-light-cpu.json
+	    --with-copies --data $(MIEN_DATA)/fer2013 --record docs/results/mien-light-int8-$$f-pooled.json || exit; done
+	$(BIN)/mien check mien-light --chain --data $(MIEN_DATA)/fer2013 \
+	    --record docs/results/gate-mien-light-int8-cpu.json
+	$(BIN)/python -m export.gate.cost mien-light --data $(MIEN_DATA)/fer2013 --record docs/results/gate-cost-cpu.json
+	$(BIN)/python -m export.gate.simulate --record docs/results/gate-error-rates.json
+	$(BIN)/mien bench mien-light --checks docs/results/mien-light-*-cpu-PrivateTest.json \
+	    --record docs/results/bench-mien-light-cpu.json
 	$(BIN)/python -m runtime.bench.overhead mien-light --record docs/results/engine-overhead-cpu.json
 	$(BIN)/mien bench-train --data $(MIEN_DATA)/fer2013 --record docs/results/bench-train-cpu.json
 	$(BIN)/mien oracle mien-light --data $(MIEN_DATA)/fer2013 --draws 59 \
@@ -63,6 +72,10 @@ results-peers: $(VENV)/.installed-dev
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python -m export.zoo_record --data $(MIEN_DATA)/fer2013 --record docs/results/zoo.json
 	$(BIN)/python -m pytest -m zoo
+
+# Only the question whether NVIDIA's compiler takes every network's INT8 graph; goes on where it was stopped.
+zoo-compiles: $(VENV)/.installed-dev
+	$(BIN)/python -m export.zoo_compiles --data $(MIEN_DATA)/fer2013 --record docs/results/zoo-compiles.json
 
 include train/trainings.mk
 

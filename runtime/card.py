@@ -86,8 +86,8 @@ class GoldenFaces:
 
     faces (N, C, H, W) uint8 and logits (N, classes) float32; each face is what the card's crop makes of
     boxes (N, 4) and landmarks (N, 5, 2) in frames (F, H, W, 3) BGR uint8 number frame_of (N,), and gave probabilities
-    and labels (N,), indices into label_names (classes,) text. A detector's faces are whole grey pictures (N, 1, H, W); its logits (N, K, 16) are
-    those of the cells (K,), and boxes (B, 4) are what is found in the pictures frame_of (B,).
+    and labels (N,), indices into label_names (classes,) text. A detector's faces are whole grey pictures (N, 1, H, W);
+    its logits (N, K, 16) are those of the cells (K,), and boxes (B, 4) are what is found in the pictures frame_of (B,).
     """
 
     faces: np.ndarray

@@ -1,7 +1,7 @@
 """YAML → frozen dataclasses, strictly: duplicate keys, unknown keys, wrong types and NaN are refused by key path.
 
-PyYAML lets the last duplicate win and reads `1e3` as text; neither happens here. Knows no particular setting: the
-dataclass given is the schema, its field types the check.
+PyYAML lets the last duplicate win, and reads `1e3` as text, `010` as 8 and `1:30` as 90; none of it happens here. Knows
+no particular setting: the dataclass given is the schema, its field types the check.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from runtime.errors import BadConfig
 
 MAX_BYTES = 256 * 1024  # a stream.yaml is 4 KB; a thousand times that is a mistake or an attack
 MAX_DEPTH = 20
+OTHER_IN_YAML_1_1 = re.compile(r"[-+]?(0[0-9_]+$|[^.]*_|.*:)")  # octal 010, 1_000, base 60
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")  # no path, name or notice holds such
 
 T = TypeVar("T")
 
@@ -53,7 +55,17 @@ class _StrictLoader(yaml.SafeLoader):
             seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def construct_number(self, node: Any) -> int | float:
+        """Read a number as YAML 1.2 does; what 1.1 and 1.2 read differently is refused."""
+        if OTHER_IN_YAML_1_1.match(node.value):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value[:40]!r} (YAML 1.1 and 1.2 disagree what number that is)", node.start_mark)
+        is_int = node.tag.endswith(":int")
+        return self.construct_yaml_int(node) if is_int else self.construct_yaml_float(node)
 
+
+for _kind in ("int", "float"):
+    _StrictLoader.add_constructor(f"tag:yaml.org,2002:{_kind}", _StrictLoader.construct_number)
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"),
@@ -150,6 +162,8 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
         if not math.isfinite(value):
             raise BadConfig(f"expected a finite number for {key} in {source}, found {value}")
         return float(value)
+    if type(value) is str and UNPRINTABLE.search(value):
+        raise BadConfig(f"expected printable text for {key} in {source}, found {value[:60]!r}")
     if hint is Path and type(value) is str:
         return Path(value)
     if type(value) is not hint:  # `type`, not isinstance: True is no int here

@@ -4,8 +4,9 @@
     ├── BadInput         2  a file, an option or a value is not what was expected
     │   ├── BadConfig    2  a YAML file says something it may not
     │   └── BadModel     2  a model directory is not what its card promises
-    └── Unavailable      3  a library, a GPU or a camera is missing
-        └── GpuLost      3  the GPU answers nobody in this process any more; a new process may find it well
+    ├── Unavailable      3  a library, a GPU or a camera is missing
+    │   └── GpuLost      3  the GPU answers nobody in this process any more; a new process may find it well
+    └── RestartNeeded   75  this process is worn out, and only this process: its supervisor shall start another
 
 Knows nothing of what went wrong; only how it is said: *what was expected, what was found, what to do*.
 """
@@ -13,6 +14,7 @@ Knows nothing of what went wrong; only how it is said: *what was expected, what 
 from __future__ import annotations
 
 DONE, FAILED, BAD_INPUT, UNAVAILABLE, INCONCLUSIVE = 0, 1, 2, 3, 4
+RESTART = 75  # EX_TEMPFAIL of sysexits.h: "the user is invited to retry"; here the supervisor is
 
 
 class MienError(Exception):
@@ -43,3 +45,9 @@ class Unavailable(MienError):
 
 class GpuLost(Unavailable):
     """The GPU's context is broken for good, or silent: only a new process can work on it again."""
+
+
+class RestartNeeded(MienError):
+    """The engine failed, or memory leaks or ran out: a new process will work."""
+
+    exit_code = RESTART

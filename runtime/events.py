@@ -1,149 +1,163 @@
-"""Events as JSON lines: a `start`, one `faces` a frame with faces, an `end`; appended, each line whole or absent.
+"""Events as JSON lines: what happened, numbered, with both clocks; to a file, and to whoever else listens.
 
-Knows nothing of pictures: no pixel, crop or embedding is ever written. A full disk loses events, never the stream.
+Knows nothing of pictures: no pixel, crop or embedding is ever written. A full disk loses events, never the stream:
+lines wait in a bounded memory until the disk takes writes again, and what did not fit is counted and told.
 """
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import logging
-import os
-import stat
+import secrets
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from runtime.camera.source import Frame
 from runtime.errors import BadInput
+from runtime.event_files import EventFile, EventFiles, next_sequence
 from runtime.expressions import Expression
 from runtime.faces.detector import Faces
 
 log = logging.getLogger(__name__)
 
-FIRST_BYTES = b'{"seq":'  # how every line begins; a file that begins otherwise is not ours to cut
-TAIL_BYTES = 1 << 20  # searched for the last whole line; a line of 8 faces takes 2 KB
+WAITING_LINES = 1024  # of memory while the disk takes nothing: about 2 MB, 40 s of a face in every frame
+RETRY_SECONDS = 1.0  # between attempts on a disk that refused
+# What a disk says that may take writes later; any other refusal is a wrong path, which a person must correct
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 class EventLog:
-    """An append-only file of events whose `seq` goes on from the last line already there."""
+    """Numbered events, appended to one file; `seq` goes on from the last line already there.
 
-    def __init__(self, path: Path):
-        """Open or create the file and cut a torn last line away (counted in `repaired`). Raises BadInput."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise BadInput(f"expected a file to append events to, found {path}: {error.strerror}; "
-                           "choose another place") from error
-        self._path, self.lost, self.repaired, self.written = path, 0, 0, 0
-        self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
-        self._sequence, self._end, self._torn = 0, 0, False
-        try:
-            if self._regular:
-                self._take()
-                self._sequence = self._repair()
-        except BaseException:
-            os.close(self._handle)
-            raise
-        self._boot = boot_id()
+    An event is acknowledged when `write` returned True. It then survives the death of this process; under `fsync:
+    always` a power cut too, under `interval` a power cut later than that interval, under `never` one later than the
+    kernel's own flush (about 30 s). (run, seq) names an event for ever: a power cut may take lines, and their `seq`,
+    back.
+    """
+
+    def __init__(self, path: Path | None, policy: EventFiles | None = None, waiting: int = WAITING_LINES):
+        """Open the file, if any. Raises BadInput where the path is wrong; a disk that is full may be so for now."""
+        self._path, self._policy, self._most = path, policy or EventFiles(), waiting
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._file: EventFile | None = None
+        self._lock = threading.RLock()  # the signal thread writes the last event of a stream that hangs
+        self.lost = self.repaired = self.written = self._told_lost = 0
+        self.failing = ""  # what the disk says while it takes nothing, for the health
+        self._retry_at = 0.0
+        self._closed = False
+        self._sequence = 0
+        self._boot, self._run = boot_id(), secrets.token_hex(8)
+        self.listeners: list[Callable[[str, bytes], object]] = []  # called with each event's name and line
+        if path:
+            self._open_first(path)
 
     def write(self, event: str, fields: Mapping[str, Any]) -> bool:
-        """Append one event; False, and counted in `lost`, where the disk did not take all of it."""
-        line = {"seq": self._sequence, "event": event, "boot": self._boot, "time": now_utc(),
-                "monotonic": round(time.monotonic(), 6), **fields}
-        content = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        self._sequence += 1  # a lost event leaves a gap that a reader can see
-        try:
-            self._cut_torn_line()
-            if os.write(self._handle, content) != len(content):
-                self._torn = True
-                raise OSError("short write")
-        except OSError as error:
-            if not self.lost:
-                log.warning("expected to write events to %s, found: %s; the stream goes on, lost events are counted",
-                            self._path, error.strerror or error)
-            self.lost += 1
-            return False
-        self._end += len(content)
-        self.written += 1
-        return True
+        """Number one event and append it. False where it waits for the disk, or was `lost`."""
+        with self._lock:
+            if self._closed:  # by the signal's thread, under a stream that hung
+                self.lost += 1
+                return False
+            line = {"seq": self._sequence, "event": event, "boot": self._boot, "run": self._run, "time": now_utc(),
+                    "monotonic": round(time.monotonic(), 6), **fields}
+            content = json.dumps(line, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+            sequence, self._sequence = self._sequence, self._sequence + 1
+            for listen in self.listeners:
+                listen(event, content)
+            if self._path is None:
+                return True
+            self._waiting.append((sequence, content))
+            if len(self._waiting) > self._most:  # the oldest goes: a gap in `seq` shows it
+                self._waiting.popleft()
+                self.lost += 1
+            return self._drain()
 
     def write_faces(
-        self, frame: Frame, faces: Faces, expressions: Sequence[Expression | None], labels: Sequence[str]
+        self, frame: Frame, faces: Faces, expressions: Sequence[Expression | None], labels: Sequence[str],
+        tracks: Sequence[int] = (), steady: Sequence[Expression | None] = ()
     ) -> bool:
-        """Append one frame's readings, if it has any; a face whose expression is None is left out."""
+        """Append one frame's readings, if it has any; a face whose expression is None is left out.
+
+        labels name an expression's probabilities; tracks and steady (the label smoothed over time) are one a face.
+        """
+        over_time = [{"track": track, "steady": smooth.label if smooth else None}
+                     for track, smooth in zip(tracks, steady)] or [{}] * len(faces)
         read = [
-            {"box": [round(float(v), 1) for v in box], "score": round(float(score), 4), "label": expression.label,
-             "probability": round(expression.probability, 4),
+            {**known, "box": [round(float(v), 1) for v in box], "score": round(float(score), 4),
+             "label": expression.label, "probability": round(expression.probability, 4),
              "probabilities": {k: round(float(p), 4) for k, p in zip(labels, expression.probabilities)}}
-            for box, score, expression in zip(faces.boxes, faces.scores, expressions) if expression is not None
+            for box, score, expression, known in zip(faces.boxes, faces.scores, expressions, over_time)
+            if expression is not None
         ]
         if not read:
             return True
         return self.write("faces", {"frame": frame.index, "seconds": round(frame.seconds, 3), "faces": read})
 
     def close(self) -> None:
-        """Flush to the disk and close."""
-        try:
-            self._cut_torn_line()
-            os.fsync(self._handle)
-        except OSError:  # a full disk was counted already; a device such as /dev/null has nothing to flush
-            pass
-        finally:
-            os.close(self._handle)
+        """Try once more what waits, flush to the disk and close; what still waits is lost. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed, self._retry_at = True, 0.0
+            self._drain()
+            self.lost += len(self._waiting)
+            self._waiting.clear()
+            if self._file:
+                self._file.close()
+                self._file = None
 
-    def _take(self) -> None:
-        """Let no second stream append here: its repair would cut our line in work."""
+    def _open_first(self, path: Path) -> None:
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._open_file(path)
         except OSError as error:
-            raise BadInput(f"expected {self._path} for this stream alone, found it in use by another; "
-                           "choose another events file") from error
+            if error.errno not in PASSING:
+                raise BadInput(f"expected a file to append events to, found {path}: {error.strerror}; "
+                               "choose another place") from error
+            with suppress(OSError):
+                self._sequence = next_sequence(path)
+            self._refused(error)
 
-    def _repair(self) -> int:
-        """Cut back to the last line that is a whole event, and return the `seq` to go on with."""
-        size = os.fstat(self._handle).st_size
-        begin = os.pread(self._handle, len(FIRST_BYTES), 0)
-        # zeros are what some file systems leave of a file after a power cut
-        if not FIRST_BYTES.startswith(begin) and begin.strip(b"\0"):
-            raise BadInput(f"expected an events file or none at {self._path}, found another kind of file; "
-                           "choose another name")
-        offset = max(0, size - TAIL_BYTES)
-        tail = os.pread(self._handle, TAIL_BYTES, offset)
-        end, sequence = len(tail), 0
-        while end:
-            start = tail.rfind(b"\n", 0, end - 1) + 1
-            found = _sequence_in(tail[start:end])
-            if found is not None:
-                sequence = found + 1
-                break
-            end = start
-        self._end = offset + end
-        if self._end < size:
-            os.ftruncate(self._handle, self._end)
-            self.repaired += 1
-            log.warning("%s: the last line was torn; %d bytes were cut away", self._path, size - self._end)
-        os.lseek(self._handle, 0, os.SEEK_END)
-        return sequence
+    def _open_file(self, path: Path) -> None:
+        self._file = EventFile(path, self._policy)
+        self.repaired += self._file.repaired
+        if self._file.next_sequence > self._sequence:  # it could not be read before: what waits is numbered too low
+            self.lost += len(self._waiting)
+            self._waiting.clear()
+            self._sequence = self._file.next_sequence
 
-    def _cut_torn_line(self) -> None:
-        if self._torn and self._regular:
-            os.ftruncate(self._handle, self._end)
-            os.lseek(self._handle, self._end, os.SEEK_SET)
-            self._torn = False
+    def _drain(self) -> bool:
+        """Write what waits, oldest first; False where something still does."""
+        if self.failing and time.monotonic() < self._retry_at:
+            return False
+        try:
+            if self._file is None and self._path is not None:
+                self._open_file(self._path)
+            while self._file and self._waiting:
+                sequence, content = self._waiting[0]
+                self._file.append(content, sequence)
+                self._waiting.popleft()
+                self.written += 1
+        except (OSError, BadInput) as error:  # BadInput: another file took its place while the disk was away
+            self._refused(error)
+            return False
+        self.failing = ""
+        if self.lost > self._told_lost and not self._closed:
+            lost, self._told_lost = self.lost - self._told_lost, self.lost
+            self.write("lost", {"events": lost, "lost_events": self.lost})
+        return True
 
-
-def _sequence_in(line: bytes) -> int | None:
-    """Return the `seq` of a whole line, None where it is torn."""
-    try:
-        value = json.loads(line) if line.endswith(b"\n") else None
-    except (ValueError, RecursionError):
-        return None
-    sequence = value.get("seq") if isinstance(value, dict) else None
-    return sequence if type(sequence) is int else None
+    def _refused(self, error: Exception) -> None:
+        why = getattr(error, "strerror", None) or str(error)
+        if not self.failing:
+            log.warning("expected to write events to %s, found: %s; the stream goes on, %d events wait in memory, "
+                        "older ones are counted as lost", self._path, why, self._most)
+        self.failing, self._retry_at = why, time.monotonic() + RETRY_SECONDS
 
 
 def now_utc() -> str:

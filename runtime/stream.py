@@ -18,35 +18,39 @@ import argparse
 import dataclasses
 import json
 import logging
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from typing import cast
 
-import numpy as np
+import cv2
 
-from runtime.annotate import annotate
 from runtime.camera import open_source
 from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
-from runtime.card import load_model
-from runtime.engines import graph_for, open_engine
-from runtime.errors import DONE, FAILED, MienError
-from runtime.events import EventLog
+from runtime.core_dumps import forbid_core_dumps
+from runtime.errors import DONE, FAILED, BadConfig, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
-from runtime.golden import require_agreement
-from runtime.pipeline import Pipeline, Scene, Tally
+from runtime.faces.detector import FaceDetector
+from runtime.health import Health
+from runtime.instance_lock import only_instance
+from runtime.pieces import Piece, Pieces
+from runtime.pipeline import Pipeline, Tally
+from runtime.reading import Reading, open_reading
+from runtime.reload import Current, CurrentReader, CurrentSource, reload_pieces
+from runtime.sinks import Sinks, sink_pieces
+from runtime.steady import SteadyLabels, SteadyRules
+from runtime.stop_request import stop_on_signals
 from runtime.stream_config import StreamConfig, config_of, load_config
-from runtime.video import VideoFileWriter
-from runtime.window import Window
+from runtime.supervision import Supervision, state_folder
+from runtime.systemd import Notifier
 
 __all__ = ["StreamConfig", "Summary", "config_of", "load_config", "main", "run_stream"]
 
-DEFAULT_FPS = 25.0  # of the annotated video, where the source knows no rate
+OPENING_SECONDS = 90.0  # that systemd is asked for; a Jetson deserializes an engine in a few
+OPENCV_NO_MEMORY = -4  # cv::Error::StsNoMem
 
 
 @dataclass(frozen=True)
@@ -83,130 +87,97 @@ class Summary(Tally):
         return "\n".join(lines + [f"warning: {count} {what}" for count, what in counted if count])
 
 
-def run_stream(config: StreamConfig) -> Summary:
+def run_stream(config: StreamConfig, load_again: Callable[[], StreamConfig] | None = None) -> Summary:
     """Run a stream to its end, or until SIGTERM or SIGINT: the frame in work is finished and every sink is closed.
 
-    Raises BadInput, BadModel, Unavailable, and MienError where the engine departs from PyTorch's golden logits.
+    load_again reads the configuration for SIGHUP. Raises BadInput, BadModel, Unavailable, Departure where the engine
+    departs from PyTorch's golden logits, and RestartNeeded where only a new process helps.
     """
-    with ExitStack() as stack:
-        stop = stack.enter_context(stop_on_signals())
-        model = load_model(Path(config.model))
-        # a service uses the engines that `mien prepare` left, and never writes one: docs/engine-cache.md
-        engine = open_engine(model, config.precision, config.target, config.threads, config.cache, may_compile=False)
-        stack.callback(engine.close)
-        graph = graph_for(config.precision, engine.target)
-        agreement = require_agreement(model, engine, graph)
-        detector = open_detector(config.faces, config.max_faces, config.face_threshold, config.threads)
-        stack.callback(detector.close)
-        source = stack.enter_context(
-            open_source(config.source, CameraMode(config.camera_width, config.camera_height, config.camera_fps)))
-        reader = ExpressionReader(model, engine, config.threshold)
-        sinks = stack.enter_context(_open_sinks(config, source, reader.labels))
-        if sinks.events:
-            sinks.events.write("start", {
-                "model": model.card.name, "precision": config.precision, "target": engine.target,
-                "sha256": model.card.graphs[graph].sha256, "source": source.name})
-        pipeline = Pipeline(source, detector, reader, sinks.each)
-        try:
-            pipeline.run(lambda: stop.asked or sinks.closed_by_person(), config.max_frames)
-        finally:  # a camera that went away does not cost what was seen before
-            sinks.finish(pipeline.tally())
-        return Summary(
-            **vars(pipeline.tally()), source=source.name, model=model.card.name, precision=config.precision,
-            target=engine.target, golden_difference=agreement.largest, golden_bound=agreement.bound,
-            lost_events=sinks.events.lost if sinks.events else 0,
-            repaired_events=sinks.events.repaired if sinks.events else 0)
-
-
-@dataclass(frozen=True)
-class _Sinks:
-    """Where scenes go: events first, so that a slow picture never delays them."""
-
-    each: Sequence[Callable[[Scene], None]]
-    events: EventLog | None
-    video: VideoFileWriter | None
-    window: Window | None
-
-    def closed_by_person(self) -> bool:
-        return self.window is not None and self.window.closed
-
-    def finish(self, tally: Tally) -> None:
-        """End the events with their counts, and give the video its name."""
-        if self.events:
-            counts = {k: v for k, v in vars(tally).items() if k != "stage_milliseconds"}
-            self.events.write("end", {**counts, "lost_events": self.events.lost})
-        if self.video:
-            self.video.finish()
-
-
-@contextmanager
-def _open_sinks(config: StreamConfig, source: FrameSource, labels: Sequence[str]) -> Iterator[_Sinks]:
-    """Open what the configuration asks for; on the way out all is closed, and an unfinished video removed."""
-    with ExitStack() as stack:
-        each: list[Callable[[Scene], None]] = []
-        pictures: list[Callable[[np.ndarray], None]] = []
-        window = video = events = None
-        if config.view:
-            window = Window()
-            stack.callback(window.close)
-            pictures.append(window.write)
-        if config.video:
-            video = VideoFileWriter(config.video, source.fps or DEFAULT_FPS)
-            stack.callback(video.abandon)
-            pictures.append(video.write)
-        if config.events:
-            events = EventLog(config.events)
-            stack.callback(events.close)
-            each.append(_events_sink(events, labels))
-        if pictures:
-            each.append(_picture_sink(pictures, labels, config.notice))
-        yield _Sinks(each, events, video, window)
-
-
-def _events_sink(events: EventLog, labels: Sequence[str]) -> Callable[[Scene], None]:
-    def write(scene: Scene) -> None:
-        events.write_faces(scene.frame, scene.faces, scene.expressions, labels)
-    return write
-
-
-def _picture_sink(
-    pictures: Sequence[Callable[[np.ndarray], None]], labels: Sequence[str], notice: str
-) -> Callable[[Scene], None]:
-    def write(scene: Scene) -> None:
-        drawn = annotate(scene.frame.image, scene.faces, scene.expressions, labels, notice)
-        for show in pictures:
-            show(drawn)
-    return write
-
-
-class StopRequest:
-    """Whether the stream was asked to end. A plain bool: a threading.Event set in a handler may deadlock on itself."""
-
-    def __init__(self) -> None:
-        """Nothing was asked yet."""
-        self.asked = False
-
-    def ask(self, number: int, frame: FrameType | None) -> None:
-        """Be a signal handler."""
-        self.asked = True
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Yield what SIGTERM and SIGINT set; the old handlers come back afterwards.
-
-    Only the main thread may catch signals: in another one nothing is ever asked.
-    """
-    stop = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = {number: signal.signal(number, stop.ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        with ExitStack() as stack:
+            return _run(config, load_again, stack)
+    except MemoryError as error:
+        raise _out_of_memory() from error
+    except cv2.error as error:
+        if error.code == OPENCV_NO_MEMORY:
+            raise _out_of_memory() from error
+        raise
+
+
+def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, stack: ExitStack) -> Summary:
+    notifier, health = Notifier(), Health()
+    stack.callback(notifier.close)
+    stop = stack.enter_context(stop_on_signals())
+    state = state_folder(config.supervision, os.environ)
+    if state:
+        stack.enter_context(only_instance(state))
+    notifier.needs_longer(OPENING_SECONDS)
+    pieces = stack.enter_context(Pieces(_pieces(config, state, health), config))
+    sinks = Sinks(pieces, health)
+    reading, source = pieces["reading"], pieces["source"]
+    sinks.event("start", **reading.facts(), source=source.name)
+    # the stand-ins pass on to what a reload opened last
+    pipeline = Pipeline(cast(FrameSource, CurrentSource(pieces, "source")),
+                        cast(FaceDetector, Current(pieces, "detector")),
+                        cast(ExpressionReader, CurrentReader(pieces, "reading")), [sinks],
+                        labels=SteadyLabels(reading.reader.labels, SteadyRules(threshold=config.threshold)),
+                        on_progress=lambda: supervision.turn())
+    supervision = Supervision(pieces, sinks, health, notifier, pipeline.tally)
+    stop.overdue = lambda: sinks.end_events(pipeline.tally())
+
+    def should_stop() -> bool:
+        if stop.reload_asked:
+            stop.reload_asked = False
+            reload_pieces(pieces, load_again, sinks, health, notifier)
+        return stop.asked or sinks.closed_by_person
+
+    supervision.begin()
+    try:
+        pipeline.run(should_stop, config.max_frames)
+    except RestartNeeded as error:
+        health.report("restart", str(error))
+        raise
+    finally:  # a camera that went away does not cost what was seen before
+        supervision.end()
+        sinks.finish(pipeline.tally())
+    reading = pieces["reading"]
+    events = pieces["events"]
+    return Summary(
+        **vars(pipeline.tally()), source=source.name, model=reading.model.card.name, precision=reading.precision,
+        target=reading.engine.target, golden_difference=reading.agreement.largest,
+        golden_bound=reading.agreement.bound, lost_events=events.lost, repaired_events=events.repaired)
+
+
+def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Piece]:
+    """Return how each part is opened, in order: nothing is written before an engine agreed with its golden faces."""
+    source: list[FrameSource] = []
+    labels: list[str] = []
+
+    def open_model(new: StreamConfig) -> Reading:
+        reading = open_reading(new, state)
+        if labels and labels != list(reading.reader.labels):  # whoever reads the events knows the first ones
+            reading.close()
+            raise BadConfig(f"expected a model with the labels {', '.join(labels)}, found "
+                            f"{', '.join(reading.reader.labels)}; restart the stream for that")
+        labels[:] = reading.reader.labels
+        return reading
+
+    def open_camera(new: StreamConfig) -> FrameSource:
+        mode = CameraMode(new.camera_width, new.camera_height, new.camera_fps)
+        source[:] = [open_source(new.source, mode)]
+        return source[0]
+
+    return [
+        Piece("reading", ("model", "precision", "target", "threads", "cache", "threshold"), open_model),
+        Piece("detector", ("faces", "max_faces", "face_threshold", "threads"),
+              lambda new: open_detector(new.faces, new.max_faces, new.face_threshold, new.threads)),
+        Piece("source", ("source", "camera_width", "camera_height", "camera_fps"), open_camera),
+        *sink_pieces(health, lambda: source[0].fps)]
+
+
+def _out_of_memory() -> RestartNeeded:
+    return RestartNeeded("expected memory for the next frame, found none left; this process ends, for its supervisor "
+                         "to start another: lower max_faces or the camera's size if it comes again")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,8 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object on stdout")
     args = parser.parse_args(arguments)
     logging.basicConfig(format="mien: %(message)s")
+    forbid_core_dumps()
     try:
-        summary = run_stream(load_config(args.config))
+        summary = run_stream(load_config(args.config), lambda: load_config(args.config))
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)
         return error.exit_code

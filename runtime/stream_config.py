@@ -2,14 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from runtime.config import build, read_yaml
+from runtime.event_files import EventFiles
 
 NOTICE = "Facial expressions are being analysed here"
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """Where Prometheus and a watchdog ask; port 0 serves nobody."""
+
+    port: int = 0
+    host: str = "127.0.0.1"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"expected a port of 0–65535, found {self.port}")
+        if not self.host:
+            raise ValueError("expected a host, found none; 127.0.0.1 answers this machine only")
+
+
+@dataclass(frozen=True)
+class MqttConfig:
+    """Which MQTT broker is told; no host, none. The password stands in a file or the environment, never here."""
+
+    host: str = ""
+    port: int = 0
+    topic: str = "mien"
+    username: str = ""
+    password_file: Path | None = None
+    tls: bool = False
+    ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    keepalive: int = 30
+    queue: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("port", 0, 65535), ("keepalive", 5, 3600), ("queue", 1, 100_000)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"expected {name} of {least}–{most}, found {getattr(self, name)}")
+        if not re.fullmatch(r"[^+#/\s][^+#\s]{0,199}", self.topic):  # MQTT 3.1.1, 4.7: + and # are wildcards
+            raise ValueError(f"expected a topic without +, # and spaces, found {self.topic!r}")
+        if (self.ca_file or self.certificate or self.key) and not self.tls:
+            raise ValueError("expected tls: true beside ca_file, certificate or key, found false")
+
+
+@dataclass(frozen=True)
+class SupervisionConfig:
+    """What keeps a stream alive for months; 0 switches the memory alarm off."""
+
+    state: Path | None = None
+    engine_tries: int = 3
+    memory_slope: float = 50.0
+    memory_window: float = 3600.0
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("engine_tries", 1, 100), ("memory_slope", 0, 1e6), ("memory_window", 1, 1e6)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"expected {name} of {least}–{most:g}, found {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -34,6 +94,10 @@ class StreamConfig:
     camera_width: int = 0
     camera_height: int = 0
     camera_fps: float = 0.0
+    event_files: EventFiles = field(default_factory=EventFiles)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    mqtt: MqttConfig = field(default_factory=MqttConfig)
+    supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -47,6 +111,15 @@ class StreamConfig:
         if len(self.notice) > 200:
             raise ValueError(f"expected a notice of at most 200 characters, found {len(self.notice)}")
 
+    def to_yaml(self) -> str:
+        """Return every key as a stream.yaml that reads back as this; a source's user and password are left out."""
+        return yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every key in plain types; a source's user and password are left out."""
+        values: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return values | {"source": without_credentials(self.source)}
+
 
 def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> StreamConfig:
     """Read a stream.yaml; overrides (None: not given) replace its keys. Raises BadConfig.
@@ -56,11 +129,7 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Strea
     values = read_yaml(path)
     if type(values.get("source")) is int:  # `source: 0`, the first camera, is a number to YAML
         values["source"] = str(values["source"])
-    folder = path.absolute().parent
-    for key in ("source", "model", "cache", "faces", "events", "video"):
-        value = values.get(key)
-        if isinstance(value, str) and value and _is_path(key, value, folder):
-            values[key] = str(folder / value)
+    _lie_beside(path.absolute().parent, values)
     return build(StreamConfig, {**values, **_given(overrides or {})}, str(path))
 
 
@@ -69,8 +138,27 @@ def config_of(values: Mapping[str, Any]) -> StreamConfig:
     return build(StreamConfig, _given(values), "the command line")
 
 
+def without_credentials(uri: str) -> str:
+    """Return a URI without `user:password@`."""
+    return re.sub(r"://[^/@\s]*@", "://***@", uri)
+
+
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items() if v is not None}
+
+
+def _lie_beside(folder: Path, values: dict[str, Any]) -> None:
+    """Make the relative paths of a file's keys absolute, its sections' too."""
+    paths = {"mqtt": ("password_file", "ca_file", "certificate", "key"), "supervision": ("state",)}
+    for key in ("source", "model", "cache", "faces", "events", "video"):
+        value = values.get(key)
+        if isinstance(value, str) and value and _is_path(key, value, folder):
+            values[key] = str(folder / value)
+    for section, keys in paths.items():
+        inside: Any = values.get(section)
+        for key in keys if isinstance(inside, dict) else ():
+            if isinstance(inside.get(key), str) and inside[key]:
+                inside[key] = str(folder / inside[key])
 
 
 def _is_path(key: str, value: str, folder: Path) -> bool:
@@ -79,3 +167,9 @@ def _is_path(key: str, value: str, folder: Path) -> bool:
     if key == "model":  # a bare name is a model that ships, unless one lies here
         return "/" in value or (folder / value).is_dir()
     return not (key == "faces" and value == "haar")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return str(value) if isinstance(value, Path) else value

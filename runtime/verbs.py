@@ -19,9 +19,11 @@ STREAM_FLAGS = ("source", "model", "precision", "target", "cache", "faces", "eve
 
 def verb_stream(args: argparse.Namespace) -> int:
     """Run the kiosk program on a camera, a video or a folder of images."""
+    from runtime.core_dumps import forbid_core_dumps
     from runtime.stream import config_of, load_config, run_stream
 
     logging.basicConfig(format="mien: %(message)s")
+    forbid_core_dumps()
     given = {name: getattr(args, name) for name in STREAM_FLAGS}
     if args.config:
         config = load_config(args.config, given)
@@ -29,7 +31,13 @@ def verb_stream(args: argparse.Namespace) -> int:
         config = config_of(given)
     else:
         raise BadInput("expected a source or --config, found neither; mien stream 0 reads the first camera")
-    summary = run_stream(config)
+    if args.print_config:
+        if args.json:
+            print_json(config.to_dict())
+        else:
+            print(config.to_yaml(), end="")
+        return DONE
+    summary = run_stream(config, (lambda: load_config(args.config, given)) if args.config else None)
     say(summary.to_text())
     if args.json:
         print(summary.to_json(), flush=True)
@@ -81,6 +89,7 @@ def verb_doctor(args: argparse.Namespace) -> int:
 
 def verb_bench(args: argparse.Namespace) -> int:
     """Time models and precisions side by side, interleaved; the first is what the others are compared with."""
+    from runtime.bench.accuracy import read_checks
     from runtime.bench.against import compare_records, exit_code_of, read_record
     from runtime.bench.picture import require_picture, save_latencies
     from runtime.bench.record import save_record, table
@@ -96,7 +105,7 @@ def verb_bench(args: argparse.Namespace) -> int:
     logging.basicConfig(format="mien: %(message)s")
     old = read_record(args.against) if args.against else None
     record, failed = run_bench(Plan(tuple(args.models), tuple(args.precision or ()), args.target, tuple(args.batch),
-                                    args.rounds, args.threads))
+                                    args.rounds, args.threads, checks=read_checks(args.checks)))
     for line in table(record["rows"]):
         say(line)
     changes = compare_records(record, old, args.tolerance) if old else []
@@ -119,6 +128,7 @@ def add_verbs(verb: AddVerb) -> None:
     p = verb("stream", verb_stream)
     p.add_argument("source", nargs="?", help="v4l2:///dev/video0, 0, a video file, a folder of images, an image")
     p.add_argument("--config", type=Path, help="a stream.yaml; the flags below override it")
+    p.add_argument("--print-config", action="store_true", help="print every key as it would be used, and stop")
     p.add_argument("--model", help="a model directory, or a shipped model's name")
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"])
     p.add_argument("--target", choices=["auto", "cpu", "tensorrt", "tensorrt-rtx"])
@@ -149,6 +159,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--rounds", type=int, default=100, help="timed runs of each engine and batch")
     p.add_argument("--threads", type=int, default=1, help="CPU threads of each engine; 0: every core")
     p.add_argument("--record", type=Path, help="write the run to this JSON file, or into this folder under a name")
+    p.add_argument("--checks", type=Path, nargs="+", default=[], metavar="RECORD",
+                   help="records of mien check: what the table says of accuracy")
     p.add_argument("--picture", type=Path, help="draw latency histograms here (.png)")
     p.add_argument("--against", type=Path, help="compare with this record: exit 1 slower, 4 too few rounds to tell")
     p.add_argument("--tolerance", type=float, default=0.05, help="share by which a median may be slower (0.05)")

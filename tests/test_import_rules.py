@@ -27,6 +27,8 @@ MAY_ENTER = {
 # A vendor's library has one file that may import it, and so has what is only compared with
 ONLY_IN = {
     "PIL": "train/speed.py",
+    "prometheus_client": "runtime/metrics.py",
+    "paho": "runtime/mqtt.py",
     "onnxruntime": "runtime/engines/onnxruntime_engine.py",
     "tensorrt": "runtime/engines/tensorrt_api.py",
     "tensorrt_rtx": "runtime/engines/tensorrt_api.py",
@@ -108,7 +110,8 @@ def loaded_by(modules: str) -> set[str]:
     return set(result.stdout.split())
 
 
-HEAVY = {"torch", "onnx", "onnxsim", "matplotlib", "tensorrt", "tensorrt_rtx", "pycuda", "cuda"}
+HEAVY = {"torch", "onnx", "onnxsim", "matplotlib", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "paho",
+         "prometheus_client"}
 
 
 @pytest.mark.parametrize("modules", [

@@ -59,8 +59,9 @@ def test_a_clip_becomes_a_video_events_and_a_summary(tmp_path: Path, tiny_model:
     assert (summary.frames, summary.ended, summary.lost_events) == (16, "source ended", 0)
     assert summary.frames_with_faces >= 11
     assert summary.golden_difference <= summary.golden_bound
-    start, *faces, end = events_in(tmp_path / "e.jsonl")
+    start, running, *faces, stopping, end = events_in(tmp_path / "e.jsonl")
     assert (start["event"], end["event"]) == ("start", "end")
+    assert [(e["event"], e["state"]) for e in (running, stopping)] == [("health", "running"), ("health", "stopping")]
     assert [start[k] for k in ("model", "precision", "target", "source")] == ["tiny", "fp32", "cpu", "clip.avi"]
     assert start["sha256"] == json.loads((tiny_model / "card.json").read_text())["graphs"]["fp32"]["sha256"]
     assert len(faces) == summary.frames_with_faces

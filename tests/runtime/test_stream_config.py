@@ -69,3 +69,33 @@ def test_flags_alone_make_a_config() -> None:
 def test_a_wrong_key_or_value_is_refused(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(BadConfig, match=told):
         load_config(written(tmp_path, text))
+
+
+def test_a_printed_configuration_reads_back_as_itself(tmp_path: Path) -> None:
+    config = load_config(written(tmp_path, "{source: a.mp4, events: e.jsonl, mqtt: {host: broker, tls: true, "
+                                           "ca_file: ca.pem}, event_files: {keep: 3}, supervision: {state: s}}"))
+    assert config.mqtt.ca_file == tmp_path / "ca.pem" and config.supervision.state == tmp_path / "s"
+    (tmp_path / "printed.yaml").write_text(config.to_yaml())
+    assert load_config(tmp_path / "printed.yaml") == config
+
+
+def test_a_printed_configuration_holds_no_credential(tmp_path: Path) -> None:
+    config = config_of({"source": "rtsp://user:secret@camera/stream"})
+    assert "secret" not in config.to_yaml() and "rtsp://***@camera/stream" in config.to_yaml()
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("mqtt: {topic: ''}", "topic"), ("mqtt: {topic: /a}", "topic"), ("mqtt: {ca_file: a.pem}", "tls: true"),
+    ("mqtt: {queue: 0}", "queue of 1–100000"), ("mqtt: {pasword_file: a}", "did you mean mqtt.password_file"),
+    ("metrics: {host: ''}", "expected a host"), ("event_files: {fsync: often}", "choose one of always, interval"),
+    ("supervision: {engine_tries: 0}", "engine_tries of 1–100"), ("event_files: 5", "keys under event_files")])
+def test_a_wrong_value_in_a_section_is_refused(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(BadConfig, match=told):
+        load_config(written(tmp_path, "source: a\n" + text))
+
+
+def test_the_sections_of_stream_yaml_have_every_key_with_its_default_and_a_comment() -> None:
+    values = read_yaml(ROOT / "stream.yaml")
+    config = StreamConfig("x")
+    for section in ("event_files", "metrics", "mqtt", "supervision"):
+        assert list(values[section]) == [f.name for f in dataclasses.fields(getattr(config, section))]

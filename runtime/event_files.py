@@ -1,0 +1,268 @@
+"""The files that lines of events lie in: appended to, flushed by a policy, rotated, each line whole or absent.
+
+Knows of a line only that it is JSON and begins with its number, `seq`; what an event says is `events.py`'s.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from runtime.durable import fsync_directory
+from runtime.errors import BadInput
+
+log = logging.getLogger(__name__)
+
+FIRST_BYTES = b'{"seq":'  # how every line begins; a file that begins otherwise is not ours to cut
+TAIL_BYTES = 1 << 20  # searched for the last whole line; a line of 8 faces takes 2 KB
+SUFFIX_DIGITS = 12  # of a rotated file's name: events.jsonl.000000004711 begins with event 4711
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class EventFiles:
+    """How event files are kept: the `event_files` section of stream.yaml. 0 never rotates by that measure."""
+
+    rotate_mb: float = 16.0
+    rotate_hours: float = 24.0
+    keep: int = 7
+    fsync: Literal["always", "interval", "never"] = "interval"
+    fsync_seconds: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("rotate_mb", 0, 1024), ("rotate_hours", 0, 8760), ("keep", 0, 1000),
+                                  ("fsync_seconds", 0.1, 3600)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"expected {name} of {least:g}–{most:g}, found {getattr(self, name)}")
+
+
+class EventFile:
+    """The file that is open for lines; `repaired` counts torn tails that were cut away."""
+
+    def __init__(self, path: Path, policy: EventFiles):
+        """Open or create the file and cut a torn last line away.
+
+        Raises BadInput where it is another kind of file or another stream's, OSError where the disk does not open it.
+        """
+        self._path, self._policy, self.repaired = path, policy, 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._handle = _open(path)
+        try:
+            self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
+            self._torn, self._end, self._synced = False, 0, time.monotonic()
+            self._sync_thread: threading.Thread | None = None
+            self.next_sequence = 0
+            if self._regular:
+                _take(self._handle, path)
+                self.next_sequence = self._repair()
+            self._started = time.monotonic() - self._age()
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    def append(self, line: bytes, sequence: int) -> None:
+        """Append one whole line, rotating first where it is time. Raises OSError; the file then holds no part of it."""
+        self._cut_torn_line()
+        if self._regular and self._end and self._is_full(len(line)):
+            self._rotate()
+        try:
+            written = os.write(self._handle, line)
+            while written < len(line):  # a disk that fills takes a part, and says why when asked for the rest
+                written += os.write(self._handle, line[written:])
+            self._sync_by_policy()
+        except OSError:  # what is not on the disk is not acknowledged: the line goes, and comes again
+            self._torn = True
+            with suppress(OSError):  # tried again before the next line
+                self._cut_torn_line()
+            raise
+        self._end += len(line)
+        self.next_sequence = sequence + 1
+
+    def close(self) -> None:
+        """Flush to the disk and close."""
+        try:
+            self._cut_torn_line()
+            os.fsync(self._handle)
+        except OSError:  # a full disk was told already; a device such as /dev/null has nothing to flush
+            pass
+        finally:
+            os.close(self._handle)
+
+    def _sync_by_policy(self) -> None:
+        if not self._regular or self._policy.fsync == "never":
+            return
+        if self._policy.fsync == "always":
+            os.fsync(self._handle)
+            return
+        busy = self._sync_thread is not None and self._sync_thread.is_alive()
+        if busy or time.monotonic() - self._synced < self._policy.fsync_seconds:
+            return
+        self._synced = time.monotonic()  # an SD card may take a second: not at the cost of a frame
+        self._sync_thread = threading.Thread(target=_sync_and_close, args=(os.dup(self._handle),), daemon=True)
+        self._sync_thread.start()
+
+    def _is_full(self, more: int) -> bool:
+        policy = self._policy
+        return bool((policy.rotate_mb and self._end + more > policy.rotate_mb * MEBIBYTE)
+                    or (policy.rotate_hours and time.monotonic() - self._started > policy.rotate_hours * 3600))
+
+    def _rotate(self) -> None:
+        """Give the file a name of its own and begin another; without room for one, go on in the old."""
+        os.fsync(self._handle)
+        first = _sequence_in(_first_line(self._handle)) or 0
+        aside = self._path.with_name(f"{self._path.name}.{first:0{SUFFIX_DIGITS}}")
+        os.rename(self._path, aside)
+        try:
+            handle = _open(self._path)
+            try:
+                _take(handle, self._path)
+            except BaseException:
+                os.close(handle)
+                raise
+        except BaseException as error:  # no inode or descriptor is left: lines before order
+            os.rename(aside, self._path)
+            self._started = time.monotonic()  # the next attempt waits for the next age, or a restart
+            if not isinstance(error, OSError):
+                raise
+            log.warning("expected to begin a new events file beside %s, found: %s; the old one goes on", self._path,
+                        error.strerror)
+            return
+        os.close(self._handle)
+        self._handle, self._end, self._started = handle, 0, time.monotonic()
+        fsync_directory(self._path.parent)
+        if self._policy.keep:
+            for old in rotated_files(self._path)[: -self._policy.keep]:
+                old.unlink(missing_ok=True)
+
+    def _repair(self) -> int:
+        """Cut back to the last line that is a whole event, and return the `seq` to go on with."""
+        size = os.fstat(self._handle).st_size
+        begin = os.pread(self._handle, len(FIRST_BYTES), 0)
+        # zeros are what some file systems leave of a file after a power cut
+        if not FIRST_BYTES.startswith(begin) and begin.strip(b"\0"):
+            raise BadInput(f"expected an events file or none at {self._path}, found another kind of file; "
+                           "choose another name")
+        self._end, found = _last_event(self._handle, size)
+        if self._end < size:
+            os.ftruncate(self._handle, self._end)
+            self.repaired += 1
+            log.warning("%s: the last line was torn; %d bytes were cut away", self._path, size - self._end)
+        return found + 1 if found is not None else _after_the_rotated(self._path)
+
+    def _age(self) -> float:
+        """Return how old the first event is, s, by the wall clock; one that jumped costs at most one rotation."""
+        if not self._regular or not self._end:
+            return 0.0
+        try:
+            written = datetime.fromisoformat(str(json.loads(_first_line(self._handle))["time"]).replace("Z", "+00:00"))
+            return max(0.0, (datetime.now(timezone.utc) - written).total_seconds())
+        except (ValueError, KeyError, TypeError):
+            return 0.0
+
+    def _cut_torn_line(self) -> None:
+        if self._torn and self._regular:
+            os.ftruncate(self._handle, self._end)
+            self._torn = False
+
+
+def rotated_files(path: Path) -> list[Path]:
+    """Return the files that were rotated away from `path`, oldest first."""
+    return sorted(path.parent.glob(f"{path.name}.{'[0-9]' * SUFFIX_DIGITS}"))
+
+
+def next_sequence(path: Path) -> int:
+    """Return the `seq` that follows what lies at `path`, without opening it for writing; 0 where nothing can be read.
+
+    For a disk that does not take writes now: numbers then go on where they stopped.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return _after_the_rotated(path)
+    try:
+        info = os.fstat(handle)
+        _, found = _last_event(handle, info.st_size) if stat.S_ISREG(info.st_mode) else (0, None)
+    except OSError:
+        found = None
+    finally:
+        os.close(handle)
+    return found + 1 if found is not None else _after_the_rotated(path)
+
+
+def _after_the_rotated(path: Path) -> int:
+    """A file that is empty begins after the newest that was rotated away."""
+    for old in reversed(rotated_files(path)):
+        handle = os.open(old, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _, found = _last_event(handle, os.fstat(handle).st_size)
+        finally:
+            os.close(handle)
+        if found is not None:
+            return found + 1
+    return 0
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+
+
+def _take(handle: int, path: Path) -> None:
+    """Let no second stream append here: its repair would cut our line in work."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BadInput(f"expected {path} for this stream alone, found it in use by another; "
+                       "choose another events file") from error
+
+
+def _sync_and_close(handle: int) -> None:
+    try:
+        os.fsync(handle)
+    except OSError:  # the next write says so too, and is counted there
+        pass
+    finally:
+        os.close(handle)
+
+
+def _first_line(handle: int) -> bytes:
+    return os.pread(handle, 1 << 16, 0).partition(b"\n")[0] + b"\n"
+
+
+def _last_event(handle: int, size: int) -> tuple[int, int | None]:
+    """Return where the last whole event ends, and its `seq` (None where there is none)."""
+    offset = max(0, size - TAIL_BYTES)
+    tail = os.pread(handle, TAIL_BYTES, offset)
+    for start, end in _lines_from_the_end(tail):
+        found = _sequence_in(tail[start:end])
+        if found is not None:
+            return offset + end, found
+    return offset, None
+
+
+def _lines_from_the_end(tail: bytes) -> Iterator[tuple[int, int]]:
+    end = len(tail)
+    while end:
+        start = tail.rfind(b"\n", 0, end - 1) + 1
+        yield start, end
+        end = start
+
+
+def _sequence_in(line: bytes) -> int | None:
+    """Return the `seq` of a whole line, None where it is torn."""
+    try:
+        value: Any = json.loads(line) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    sequence = value.get("seq") if isinstance(value, dict) else None
+    return sequence if type(sequence) is int else None

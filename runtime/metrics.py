@@ -1,0 +1,137 @@
+"""What Prometheus is told: counts, times, health and memory of a stream, in prometheus-client's own exposition.
+
+The only importer of `prometheus_client`. The stream's thread leaves a snapshot once a second, the server's thread reads
+it: neither waits for the other. Knows nothing of pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import Unavailable
+from runtime.health import STATES, Health
+from runtime.pipeline import Tally
+from runtime.status_server import Page, StatusServer
+from runtime.stream_config import MetricsConfig
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+COUNTERS = {  # of the pipeline's tally
+    "frames": "Frames read and scored", "frames_with_faces": "Frames with a face", "faces": "Faces scored",
+    "detections": "Frames that the face detector saw", "tracks": "Faces that were followed over time",
+    "label_changes": "Changes of a followed face's label", "idle": "Turns of the loop without a fresh frame",
+    "not_finite": "Faces without a finite answer", "damaged_frames": "Frames that could not be read"}
+STILL_SECONDS = 30.0  # without a turn of the loop a stream is not alive; a model may be opened meanwhile
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A stream at one moment; `counts` are those beside the tally's: lost events, MQTT's dropped messages …"""
+
+    tally: Tally
+    counts: Mapping[str, int]
+    memory_bytes: int
+    uptime_seconds: float
+    engine: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MetricsServer:
+    """Serves /metrics, /livez and /readyz. `turned` is called once a turn of the loop, `show` once a second."""
+
+    def __init__(self, config: MetricsConfig, health: Health):
+        """Bind and serve. Raises OSError where the port is taken, Unavailable without prometheus-client."""
+        collect = _exposition(self._metrics)
+        self._health = health
+        self._snapshot: Snapshot | None = None
+        self._turned = time.monotonic()
+        self._server = StatusServer(config.host, config.port,
+                                    {"/metrics": collect, "/livez": self._livez, "/readyz": self._readyz})
+        self.port = self._server.port
+
+    def turned(self) -> None:
+        """Remember that the loop went round."""
+        self._turned = time.monotonic()
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Serve this from now on."""
+        self._snapshot = snapshot
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.close()
+
+    def _livez(self) -> Page:
+        still = time.monotonic() - self._turned
+        return _json(200 if still < STILL_SECONDS else 503, {"seconds_since_progress": round(still, 3)})
+
+    def _readyz(self) -> Page:
+        health = self._health
+        return _json(200 if health.is_ready else 503, {"state": health.state, "troubles": health.troubles})
+
+    def _metrics(self) -> Iterator[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
+
+        state = GaugeMetricFamily("mien_health", "1 for the state that the stream is in", labels=["state"])
+        for each in STATES:
+            state.add_metric([each], float(each == self._health.state))
+        yield state
+        camera = "camera" not in self._health.troubles
+        yield GaugeMetricFamily("mien_camera_up", "1 while the camera delivers", value=float(camera))
+        snapshot = self._snapshot
+        if snapshot is None:
+            return
+        tally = vars(snapshot.tally)
+        for name, text in COUNTERS.items():
+            if name in tally:
+                yield CounterMetricFamily(f"mien_{name}", text, value=tally[name])
+        for name, count in snapshot.counts.items():
+            yield CounterMetricFamily(f"mien_{name}", name.replace("_", " ").capitalize(), value=count)
+        seen = CounterMetricFamily("mien_expressions", "Faces by the label they were given", labels=["label"])
+        for label, count in snapshot.tally.expressions.items():
+            seen.add_metric([label], count)
+        yield seen
+        times = GaugeMetricFamily("mien_stage_seconds", "A stage's duration, since the start",
+                                  labels=["stage", "quantile"])
+        for stage, values in snapshot.tally.stage_milliseconds.items():
+            for name, milliseconds in values.items():
+                times.add_metric([stage, str(int(name[1:]) / 100)], milliseconds / 1000)
+        yield times
+        ages = GaugeMetricFamily("mien_frame_age_seconds", "From a live capture until every sink had the frame",
+                                 labels=["quantile"])
+        for name, milliseconds in snapshot.tally.age_milliseconds.items():
+            ages.add_metric([str(int(name[1:]) / 100)], milliseconds / 1000)
+        yield ages
+        yield GaugeMetricFamily("mien_resident_memory_bytes", "Resident memory", value=snapshot.memory_bytes)
+        yield GaugeMetricFamily("mien_uptime_seconds", "Seconds since the stream began", value=snapshot.uptime_seconds)
+        yield InfoMetricFamily("mien_engine", "What reads expressions",
+                               value={k: str(v) for k, v in snapshot.engine.items()})
+
+
+def _exposition(collect: Callable[[], Iterator[Metric]]) -> Callable[[], Page]:
+    """Return a page of what is collected. Raises Unavailable without prometheus-client."""
+    try:
+        from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+        from prometheus_client.registry import Collector
+    except ImportError as error:
+        raise Unavailable("expected the package prometheus-client for metrics.port, found none; "
+                          'pip install "mien[metrics]"') from error
+
+    class _Collector(Collector):
+        def collect(self) -> Iterator[Metric]:
+            return collect()
+
+        def describe(self) -> list[Metric]:
+            return []
+
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector())
+    return lambda: Page(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+
+
+def _json(status: int, values: dict[str, Any]) -> Page:
+    return Page(status, json.dumps(values).encode() + b"\n", "application/json")

@@ -1,0 +1,148 @@
+"""Where scenes go: events, MQTT, metrics, an annotated video, a window. Each may fail without stopping inference.
+
+Opens them and hands scenes on; knows nothing of what each writes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from runtime.annotate import annotate
+from runtime.errors import MienError
+from runtime.events import EventLog
+from runtime.health import Health
+from runtime.metrics import MetricsServer
+from runtime.mqtt import MqttSink
+from runtime.pieces import Closable, Piece, Pieces
+from runtime.pipeline import Scene, Tally
+from runtime.stream_config import StreamConfig
+from runtime.video import VideoFileWriter
+from runtime.window import Window
+
+log = logging.getLogger(__name__)
+
+DEFAULT_FPS = 25.0  # of the annotated video, where the source knows no rate
+
+
+def sink_pieces(health: Health, fps: Callable[[], float | None]) -> list[Piece]:
+    """Return how every sink is opened; `fps` is asked when a video begins."""
+    def events(config: StreamConfig) -> Closable:
+        return EventLog(config.events, config.event_files)
+
+    def metrics(config: StreamConfig) -> Closable | None:
+        if not config.metrics.port:
+            return None
+        where = f"{config.metrics.host}:{config.metrics.port}"
+        try:
+            server = MetricsServer(config.metrics, health)
+        except OSError as error:  # another program has the port: the stream goes on without
+            log.warning("expected to serve metrics on %s, found: %s; the stream goes on without", where, error.strerror)
+            health.report("metrics", f"{where}: {error.strerror}")
+            return None
+        health.report("metrics")
+        return server
+
+    return [Piece("events", ("events", "event_files"), events),
+            Piece("mqtt", ("mqtt",), lambda config: MqttSink(config.mqtt) if config.mqtt.host else None),
+            Piece("metrics", ("metrics",), metrics),
+            Piece("window", ("view",), lambda config: Window() if config.view else None),
+            Piece("video", ("video",), lambda config: _Video(config, fps()) if config.video else None)]
+
+
+class Sinks:
+    """Hands each scene to what is open now. Events go first, so that a slow picture never delays them."""
+
+    def __init__(self, pieces: Pieces, health: Health):
+        """Use pieces whose sinks a reload may replace."""
+        self._pieces, self._health = pieces, health
+        self.failed_pictures = 0  # that a window or a video did not take
+        self.join()
+
+    def join(self) -> None:
+        """Have MQTT hear of every event; again after a reload."""
+        mqtt: MqttSink | None = self._pieces["mqtt"]
+        self._pieces["events"].listeners[:] = [mqtt.publish] if mqtt else []
+
+    def __call__(self, scene: Scene) -> None:
+        """Be the pipeline's sink."""
+        labels = self._pieces["reading"].reader.labels
+        self._pieces["events"].write_faces(scene.frame, scene.faces, scene.expressions, labels, scene.tracks,
+                                           scene.steady)
+        shows = {name: self._pieces[name] for name in ("window", "video") if self._pieces[name] is not None}
+        if not shows:
+            return
+        drawn = annotate(scene.frame.image, scene.faces, scene.expressions, labels, self._pieces.config.notice)
+        for name, show in shows.items():
+            self._show(name, show, drawn)
+
+    def event(self, name: str, **fields: Any) -> None:
+        """Write one event; MQTT listens."""
+        self._pieces["events"].write(name, fields)
+
+    @property
+    def closed_by_person(self) -> bool:
+        """Whether somebody closed the window."""
+        window = self._pieces["window"]
+        return window is not None and window.closed
+
+    def counts(self) -> dict[str, int]:
+        """Return what sinks lost so far, by name."""
+        events: EventLog = self._pieces["events"]
+        mqtt: MqttSink | None = self._pieces["mqtt"]
+        return {"events_written": events.written, "events_lost": events.lost, "events_repaired": events.repaired,
+                "pictures_failed": self.failed_pictures, **({"mqtt_dropped": mqtt.dropped} if mqtt else {})}
+
+    def report(self) -> None:
+        """Tell the health what sinks suffer from."""
+        mqtt: MqttSink | None = self._pieces["mqtt"]
+        self._health.report("events", self._pieces["events"].failing)
+        self._health.report("mqtt", mqtt.trouble if mqtt else "")
+
+    def finish(self, tally: Tally) -> None:
+        """End the events with their counts, and give the video its name."""
+        self.end_events(tally)
+        if self._pieces["video"]:
+            self._pieces["video"].finish()
+
+    def end_events(self, tally: Tally) -> None:
+        """End the events with their counts; what did not reach the disk by now is lost, and counted."""
+        counts = {k: v for k, v in vars(tally).items() if not k.endswith("_milliseconds")}
+        events: EventLog = self._pieces["events"]
+        self.event("end", **counts, lost_events=events.lost)
+        events.close()
+
+    def _show(self, name: str, show: Any, drawn: np.ndarray) -> None:
+        try:
+            show.write(drawn)
+        except (MienError, OSError, cv2.error) as error:
+            self.failed_pictures += 1
+            self._health.report(name, str(error).splitlines()[0])
+
+
+class _Video:
+    """A video file as a piece: a reload that replaces it leaves it whole."""
+
+    def __init__(self, config: StreamConfig, fps: float | None):
+        assert config.video is not None  # the piece asked
+        self._writer = VideoFileWriter(config.video, fps or DEFAULT_FPS)
+        self.write = self._writer.write
+        self._done = False
+
+    def finish(self) -> None:
+        """Give the file its name. Raises MienError where the disk was full."""
+        self._done = True
+        self._writer.finish()
+
+    def close(self) -> None:
+        """Finish what was not; a video without a frame leaves nothing."""
+        if self._done:
+            return
+        try:
+            self.finish()
+        except MienError as error:
+            log.warning("%s", error)

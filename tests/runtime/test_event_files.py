@@ -1,0 +1,142 @@
+"""Event files: rotated by size and age, bounded in number, flushed as asked, numbered on whatever happens to a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+
+from runtime.event_files import EventFile, EventFiles, next_sequence, rotated_files
+from runtime.events import EventLog
+
+SMALL = EventFiles(rotate_mb=0.001, keep=2, fsync="never")  # 1,048 bytes: about seven lines
+
+
+def sequences(path: Path) -> list[int]:
+    return [json.loads(line)["seq"] for file in (*rotated_files(path), path) if file.exists()
+            for line in file.read_text().splitlines()]
+
+
+def fill(path: Path, policy: EventFiles, count: int) -> None:
+    log = EventLog(path, policy)
+    for _ in range(count):
+        assert log.write("faces", {})
+    log.close()
+
+
+def test_a_full_file_gets_a_name_of_its_own(tmp_path: Path) -> None:
+    fill(tmp_path / "e.jsonl", EventFiles(rotate_mb=0.001, keep=0), 40)
+    assert len(rotated_files(tmp_path / "e.jsonl")) >= 4
+    assert sequences(tmp_path / "e.jsonl") == list(range(40))
+    assert max(f.stat().st_size for f in tmp_path.iterdir()) <= 1049
+
+
+def test_a_rotated_file_is_named_by_its_first_event(tmp_path: Path) -> None:
+    fill(tmp_path / "e.jsonl", SMALL, 40)
+    for file in rotated_files(tmp_path / "e.jsonl"):
+        assert json.loads(file.read_text().splitlines()[0])["seq"] == int(file.suffix[1:])
+
+
+def test_the_oldest_files_go(tmp_path: Path) -> None:
+    fill(tmp_path / "e.jsonl", SMALL, 100)
+    assert len(rotated_files(tmp_path / "e.jsonl")) == 2
+    found = sequences(tmp_path / "e.jsonl")
+    assert found == list(range(found[0], 100)) and found[0] > 60
+
+
+def test_other_files_are_never_removed(tmp_path: Path) -> None:
+    for name in ("e.jsonl.1", "e.jsonl.backup", "f.jsonl.000000000000", "e.jsonl.00000000000x"):
+        (tmp_path / name).touch()
+    fill(tmp_path / "e.jsonl", SMALL, 100)
+    assert len(list(tmp_path.iterdir())) == 4 + 3
+
+
+def test_numbers_go_on_where_the_current_file_is_gone_or_empty(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    fill(path, EventFiles(rotate_mb=0.001, keep=0), 40)
+    last = json.loads(rotated_files(path)[-1].read_text().splitlines()[-1])["seq"]
+    path.write_bytes(b"")  # as a power cut leaves it
+    assert EventFile(path, SMALL).next_sequence == last + 1
+    path.unlink()  # killed between two steps of a rotation
+    assert next_sequence(path) == last + 1
+    assert EventLog(path, SMALL).write("start", {})
+    assert sequences(path) == list(range(last + 2))
+
+
+def test_an_old_file_is_rotated_at_the_next_event(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    written = (datetime.now(timezone.utc) - timedelta(hours=3)).isoformat()
+    path.write_text(json.dumps({"seq": 7, "time": written}, separators=(",", ":")) + "\n")
+    fill(path, EventFiles(rotate_hours=4), 1)
+    assert rotated_files(path) == []
+    fill(path, EventFiles(rotate_hours=2), 1)
+    assert [f.name for f in rotated_files(path)] == ["e.jsonl.000000000007"]
+
+
+@pytest.mark.parametrize("written", ["2999-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "yesterday", None])
+def test_a_clock_that_was_wrong_costs_at_most_a_rotation(tmp_path: Path, written: str | None) -> None:
+    path = tmp_path / "e.jsonl"
+    path.write_text(json.dumps({"seq": 7, "time": written}, separators=(",", ":")) + "\n")
+    fill(path, EventFiles(), 3)
+    assert sequences(path) == [7, 8, 9, 10]
+    assert len(rotated_files(path)) == (written == "1970-01-01T00:00:00Z")
+
+
+@pytest.mark.parametrize(("fsync", "synced"), [("always", 3), ("never", 0)])
+def test_the_policy_says_when_bytes_reach_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fsync: str, synced: int
+) -> None:
+    calls: list[int] = []
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync=fsync))  # type: ignore[arg-type]
+    monkeypatch.setattr(os, "fsync", calls.append)
+    for _ in range(3):
+        log.write("faces", {})
+    assert len(calls) == synced
+    log.close()
+    assert len(calls) == synced + 1  # whatever the policy, a clean end is flushed
+
+
+def test_the_interval_flushes_beside_the_frames_not_between_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync="interval", fsync_seconds=0.1))
+    calls: list[int] = []
+
+    def slow_disk(handle: int) -> None:
+        calls.append(handle)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(os, "fsync", slow_disk)
+    time.sleep(0.11)
+    assert log.write("faces", {}) and calls == calls[:1]
+    while not calls:
+        time.sleep(0.01)
+    before = time.process_time()
+    assert log.write("faces", {}) and len(calls) == 1  # the flush in work is waited for by nobody
+    assert time.process_time() - before < 0.5
+    monkeypatch.undo()
+    log.close()
+
+
+def test_a_line_that_the_disk_did_not_flush_comes_again_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync="always"))
+    log.write("start", {})
+
+    def broken(handle: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        assert not log.write("faces", {})
+    log.close()
+    assert sequences(tmp_path / "e.jsonl") == [0, 1]
+
+
+@pytest.mark.parametrize("values", [{"rotate_mb": -1}, {"keep": 1001}, {"fsync_seconds": 0}, {"rotate_hours": 9000}])
+def test_a_policy_out_of_range_is_refused(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(values))):
+        EventFiles(**values)  # type: ignore[arg-type]

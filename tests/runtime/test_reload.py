@@ -1,0 +1,155 @@
+"""A new configuration in a running stream: the new is open before the old goes, and a mistake changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from runtime.errors import BadConfig, MienError, Unavailable
+from runtime.health import Health
+from runtime.pieces import Piece, Pieces
+from runtime.reload import Current, CurrentSource, _reloadable, reload_pieces
+from runtime.stream_config import StreamConfig, SupervisionConfig
+from runtime.systemd import Notifier
+
+OLD = StreamConfig("old", model="m")
+
+
+class Part:
+    """Something open, which writes down what happens to it."""
+
+    def __init__(self, log: list[str], what: str):
+        self.log, self.what, self.name = log, what, what
+        log.append(f"open {what}")
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from (f"{self.what}-{number}" for number in range(3))
+
+    def facts(self) -> dict[str, str]:
+        return {}
+
+    def close(self) -> None:
+        self.log.append(f"close {self.what}")
+
+
+def parts(log: list[str]) -> list[Piece]:
+    def opening(key: str) -> Any:
+        def open_part(config: StreamConfig) -> Part:
+            value = getattr(config, key)
+            if value == "bad":
+                raise Unavailable(f"expected a {key}, found none")
+            return Part(log, str(value))
+        return open_part
+    return [Piece("reading", ("model",), opening("model")), Piece("source", ("source",), opening("source")),
+            Piece("video", ("video",), lambda config: None)]
+
+
+def test_parts_close_in_the_reverse_order() -> None:
+    log: list[str] = []
+    with Pieces(parts(log), OLD):
+        pass
+    assert log == ["open m", "open old", "close old", "close m"]
+
+
+def test_a_part_that_does_not_open_closes_the_others() -> None:
+    log: list[str] = []
+    with pytest.raises(Unavailable):
+        Pieces(parts(log), replace(OLD, source="bad"))
+    assert log == ["open m", "close m"]
+
+
+def test_only_what_changed_is_opened_and_before_the_old_goes() -> None:
+    log: list[str] = []
+    pieces = Pieces(parts(log), OLD)
+    assert pieces.replace(replace(OLD, source="new", threshold=0.9)) == ["source"]
+    assert log[2:] == ["open new", "close old"]
+    assert (pieces["source"].what, pieces["reading"].what, pieces.config.threshold) == ("new", "m", 0.9)
+
+
+def test_a_mistake_leaves_all_as_it_was() -> None:
+    log: list[str] = []
+    pieces = Pieces(parts(log), OLD)
+    with pytest.raises(Unavailable):
+        pieces.replace(replace(OLD, model="other", source="bad"))
+    assert log[2:] == ["open other", "close other"]
+    assert pieces.config == OLD and pieces["reading"].what == "m"
+
+
+def test_the_pipeline_goes_on_with_the_next_source() -> None:
+    pieces = Pieces(parts([]), OLD)
+    seen = []
+    for frame in CurrentSource(pieces, "source"):
+        seen.append(frame)
+        if frame == "old-1":
+            pieces.replace(replace(OLD, source="new"))
+    assert seen == ["old-0", "old-1", "new-0", "new-1", "new-2"]
+
+
+def test_a_stand_in_passes_on_to_what_is_open_now() -> None:
+    pieces = Pieces(parts([]), OLD)
+    stand_in = Current(pieces, "reading")
+    assert stand_in.what == "m"
+    pieces.replace(replace(OLD, model="other"))
+    assert stand_in.what == "other"
+
+
+@pytest.mark.parametrize("new", [
+    replace(OLD, max_frames=3), replace(OLD, supervision=SupervisionConfig(engine_tries=9))])
+def test_what_only_a_start_reads_is_refused(new: StreamConfig) -> None:
+    with pytest.raises(BadConfig, match="restart the stream"):
+        _reloadable(new, OLD)
+
+
+class Told:
+    """Stands where the sinks stand; keeps the events."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def join(self) -> None:
+        """Nobody listens."""
+
+    def event(self, name: str, **fields: Any) -> None:
+        self.events.append({"event": name, **fields})
+
+
+def reload_with(load: Any) -> tuple[Pieces, dict[str, Any]]:
+    pieces, told = Pieces(parts([]), OLD), Told()
+    pieces["reading"].fallback = ""
+    with closing(Notifier({})) as notifier:
+        reload_pieces(pieces, load, told, Health(), notifier)  # type: ignore[arg-type]
+    return pieces, told.events[-1]
+
+
+def test_a_reload_is_an_event() -> None:
+    pieces, event = reload_with(lambda: replace(OLD, source="new"))
+    assert event == {"event": "reload", "done": True, "changed": ["source"], "source": "new"}
+    assert pieces.config.source == "new"
+
+
+def bad_file() -> StreamConfig:
+    raise BadConfig("expected a known key in s.yaml, found sauce")
+
+
+@pytest.mark.parametrize(("load", "why"), [
+    (None, "expected a --config"), (bad_file, "found sauce"), (lambda: replace(OLD, source="bad"), "expected a source"),
+    (lambda: replace(OLD, max_frames=1), "restart the stream")])
+def test_a_reload_that_fails_says_why_and_changes_nothing(
+    load: Any, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    pieces, event = reload_with(load)
+    assert (event["event"], event["done"]) == ("reload", False) and why in event["why"] and why in caplog.text
+    assert pieces.config == OLD
+
+
+def test_an_error_of_our_own_making_is_not_swallowed() -> None:
+    def broken() -> StreamConfig:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        reload_with(broken)
+    assert not issubclass(ZeroDivisionError, MienError)

@@ -1,0 +1,118 @@
+"""A whole stream under supervision: what systemd hears, what is fallen back to, what a taken port costs."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from kiosk import ROOT, Manager, endless_folder, events_in
+
+from runtime import reading
+from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
+from runtime.errors import MienError, RestartNeeded, Unavailable
+from runtime.fallback import FILE
+from runtime.stream import StreamConfig, run_stream
+from runtime.stream_config import MetricsConfig, SupervisionConfig
+from runtime.supervision import state_folder
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, face_photo: np.ndarray) -> Path:
+    return endless_folder(tmp_path / "in", face_photo, frames=5)
+
+
+def test_systemd_hears_ready_after_the_golden_faces_and_stopping_at_the_end(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = reading.require_agreement
+
+    def require_agreement(*arguments: object) -> object:
+        asked.append(len(manager.heard()))
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(reading, "require_agreement", require_agreement)
+    with closing(Manager(tmp_path / "notify")) as manager:
+        monkeypatch.setenv("NOTIFY_SOCKET", manager.environment["NOTIFY_SOCKET"])
+        run_stream(StreamConfig(str(pictures), model=str(tiny_model)))
+        heard = manager.heard()
+    ready = next(n for n, message in enumerate(heard) if message.startswith("READY=1"))
+    assert asked == [1] and heard[0].startswith("EXTEND_TIMEOUT_USEC=") and ready == 1
+    assert heard[-1] == "STOPPING=1" and "STATUS=running: in" in heard[ready]
+
+
+def test_an_engine_that_is_not_there_is_replaced_and_told(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    config = StreamConfig(str(pictures), model=str(tiny_model), target="tensorrt", cache=tmp_path / "cache",
+                          events=tmp_path / "e.jsonl", supervision=SupervisionConfig(state=tmp_path / "state"))
+    summary = run_stream(config)
+    assert (summary.target, summary.frames) == ("cpu", 5)
+    start, health, *_ = events_in(tmp_path / "e.jsonl")
+    assert (start["target"], health["state"]) == ("cpu", "degraded")
+    assert health["troubles"]["engine"].startswith("fp32 on tensorrt failed: expected ")
+    assert health["troubles"]["engine"].endswith("fp32 on cpu runs")
+
+
+def test_an_engine_that_fails_in_work_ends_the_process_with_its_events(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, runs = OnnxRuntimeEngine.run, [0]
+
+    def run(self: OnnxRuntimeEngine, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        runs[0] += 1
+        if runs[0] > 3:  # the golden faces are the first
+            raise MienError("expected ONNX Runtime to run the graph, found: CUDA error 700")
+        return real(self, arrays)
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "run", run)
+    config = StreamConfig(str(pictures), model=str(tiny_model), events=tmp_path / "e.jsonl",
+                          supervision=SupervisionConfig(state=tmp_path / "state"))
+    with pytest.raises(RestartNeeded, match="CUDA error 700") as caught:
+        run_stream(config)
+    assert caught.value.exit_code == 75
+    found = events_in(tmp_path / "e.jsonl")
+    assert (found[-1]["event"], found[-1]["frames"]) == ("end", 2)
+    assert any("CUDA error 700" in e["troubles"].get("restart", "") for e in found if e["event"] == "health")
+    assert "CUDA error 700" in (tmp_path / "state" / FILE).read_text()
+
+
+def test_a_taken_port_costs_the_metrics_only(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (mien[metrics])")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        summary = run_stream(StreamConfig(str(pictures), model=str(tiny_model), events=tmp_path / "e.jsonl",
+                                          metrics=MetricsConfig(port=taken.getsockname()[1])))
+    assert summary.frames == 5
+    _, health, *_ = events_in(tmp_path / "e.jsonl")
+    assert (health["state"], "in use" in health["troubles"]["metrics"]) == ("degraded", True)
+
+
+def test_a_second_stream_of_a_state_folder_is_refused(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
+    from runtime.instance_lock import only_instance
+
+    config = StreamConfig(str(pictures), model=str(tiny_model), supervision=SupervisionConfig(state=tmp_path / "state"))
+    with only_instance(tmp_path / "state"), pytest.raises(Unavailable, match="expected no other stream"):
+        run_stream(config)
+
+
+def test_systemds_state_directory_is_used_where_none_is_configured(tmp_path: Path) -> None:
+    given = {"STATE_DIRECTORY": "/var/lib/mien:/var/lib/other"}
+    assert state_folder(SupervisionConfig(), given) == Path("/var/lib/mien")
+    assert state_folder(SupervisionConfig(state=tmp_path), given) == tmp_path
+    assert state_folder(SupervisionConfig(), {}) is None
+
+
+def test_the_program_leaves_no_core(tmp_path: Path) -> None:
+    program = ("import ctypes, resource\nfrom runtime.core_dumps import forbid_core_dumps\nforbid_core_dumps()\n"
+               "print(*resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))")
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["0", "0", "0"]  # both limits; PR_GET_DUMPABLE
+    assert resource.getrlimit(resource.RLIMIT_CORE) == before
