@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu lint kills results results-calibration results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu lint kills results results-faces results-calibration results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -52,6 +52,19 @@ results: $(VENV)/.installed-dev
 	    --record docs/results/repair-mien-light.json
 	$(BIN)/mien board-report --target cpu --out docs/boards
 	$(BIN)/python -m export.board.table
+
+# The detector's records: what INT8 costs it, how it stands beside its teacher and OpenCV's cascade, and what the stream's
+# crop costs the expression model. $(MIEN_DATA) holds heads/, scenes/, models/ and fer2013/.
+FACES := --data $(MIEN_DATA) --labels train/checkpoints/mien-face/labels.npz
+results-faces: $(VENV)/.installed-dev
+	for p in fp16 int8; do $(BIN)/mien faces check mien-face --precision $$p $(FACES) \
+	    --record docs/results/mien-face-$$p-cpu.json || exit; done
+	$(BIN)/mien faces check mien-face --precision int8 --form gpu $(FACES) \
+	    --record docs/results/mien-face-int8-gpu-form.json
+	$(BIN)/mien faces compare mien-face --teacher $(MIEN_DATA)/models/yunet_n_dynamic.onnx $(FACES) \
+	    --record docs/results/faces-compared-cpu.json --gallery docs/results/mien-face-mistakes.png
+	$(BIN)/python -m export.faces.crop_cost mien-light --data $(MIEN_DATA)/fer2013 \
+	    --record docs/results/crop-cost-mien-light.json
 
 # What calibrating costs (VGG16, against ONNX Runtime's own) and what each choice of faces costs (mien-light): an hour.
 results-calibration: $(VENV)/.installed-dev

@@ -58,6 +58,7 @@ class ModelCard:
     golden: FileEntry | None = None
     # largest |Δlogit| against PyTorch that the golden faces may show, by graph: measured at export, doubled
     golden_bound: dict[str, float] = field(default_factory=dict)
+    drift: FileEntry | None = None  # what a stream's monitor compares with: runtime/drift/baseline.py
     parameters: int = 0
     temperature: float = 1.0
     score_threshold: float = 0.5  # of a detector: what a face needs, chosen on scenes that chose the epoch
@@ -135,6 +136,10 @@ class Model:
             raise BadModel(f"expected {of_one} logits a face in {self.directory}/{self.card.golden.file}, found an "
                            f"array of {golden.logits.shape}; label count or task is wrong")
         return golden
+
+    def read_drift(self) -> bytes | None:
+        """Return the drift baseline's bytes, verified; None where the card names none. Raises BadModel."""
+        return None if self.card.drift is None else self._verified(self.card.drift)
 
     def _verified(self, entry: FileEntry) -> bytes:
         path = self.directory / entry.file

@@ -19,7 +19,7 @@ from runtime.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-FIXED = ("supervision", "max_frames")  # decided once, at the start
+FIXED = ("supervision", "max_frames", "tracking", "smoothing")  # decided once, at the start
 SECONDS = 90.0  # that systemd is asked for while pieces open; a Jetson deserializes an engine in a few
 
 

@@ -76,7 +76,7 @@ class Sinks:
         shows = {name: self._pieces[name] for name in ("window", "video") if self._pieces[name] is not None}
         if not shows:
             return
-        drawn = annotate(scene.frame.image, scene.faces, scene.expressions, labels, self._pieces.config.notice)
+        drawn = annotate(scene.frame.image, scene.faces, scene.steady, labels, self._pieces.config.notice)
         for name, show in shows.items():
             self._show(name, show, drawn)
 

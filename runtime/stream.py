@@ -46,6 +46,8 @@ from runtime.stop_request import stop_on_signals
 from runtime.stream_config import StreamConfig, config_of, load_config
 from runtime.supervision import Supervision, state_folder
 from runtime.systemd import Notifier
+from runtime.tracking import FaceTracker
+from runtime.tracks import TrackRules
 
 __all__ = ["StreamConfig", "Summary", "config_of", "load_config", "main", "run_stream"]
 
@@ -120,7 +122,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     pipeline = Pipeline(cast(FrameSource, CurrentSource(pieces, "source")),
                         cast(FaceDetector, Current(pieces, "detector")),
                         cast(ExpressionReader, CurrentReader(pieces, "reading")), [sinks],
-                        labels=SteadyLabels(reading.reader.labels, SteadyRules(threshold=config.threshold)),
+                        _tracker(config, source), SteadyLabels(reading.reader.labels, _steady_rules(config)),
                         on_progress=lambda: supervision.turn())
     supervision = Supervision(pieces, sinks, health, notifier, pipeline.tally)
     stop.overdue = lambda: sinks.end_events(pipeline.tally())
@@ -148,6 +150,20 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
         golden_bound=reading.agreement.bound, lost_events=events.lost, repaired_events=events.repaired)
 
 
+def _tracker(config: StreamConfig, source: FrameSource) -> FaceTracker:
+    """Follow faces in moving pictures; a folder's images have nothing to do with each other."""
+    tracking = config.tracking
+    if not source.live and source.fps is None:
+        return FaceTracker(TrackRules(most=config.max_faces))
+    return FaceTracker(TrackRules(tracking.births, tracking.misses, tracking.expire, config.max_faces),
+                       tracking.detect_every)
+
+
+def _steady_rules(config: StreamConfig) -> SteadyRules:
+    smoothing = config.smoothing
+    return SteadyRules(config.threshold, smoothing.seconds, smoothing.margin, smoothing.dwell, smoothing.read_every)
+
+
 def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Piece]:
     """Return how each part is opened, in order: nothing is written before an engine agreed with its golden faces."""
     source: list[FrameSource] = []
@@ -162,16 +178,20 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
         labels[:] = reading.reader.labels
         return reading
 
+    def open_faces(new: StreamConfig) -> FaceDetector:
+        return open_detector(new.faces, new.max_faces, new.face_threshold, new.threads, new.face_precision, new.target,
+                             new.cache, new.face_side)
+
     def open_camera(new: StreamConfig) -> FrameSource:
         mode = CameraMode(new.camera_width, new.camera_height, new.camera_fps)
-        source[:] = [open_source(new.source, mode)]
+        source[:] = [open_source(new.source, mode, new.recovery)]
         return source[0]
 
     return [
         Piece("reading", ("model", "precision", "target", "threads", "cache", "threshold"), open_model),
-        Piece("detector", ("faces", "max_faces", "face_threshold", "threads"),
-              lambda new: open_detector(new.faces, new.max_faces, new.face_threshold, new.threads)),
-        Piece("source", ("source", "camera_width", "camera_height", "camera_fps"), open_camera),
+        Piece("detector", ("faces", "face_precision", "face_side", "face_threshold", "max_faces", "target", "cache",
+                           "threads"), open_faces),
+        Piece("source", ("source", "camera_width", "camera_height", "camera_fps", "recovery"), open_camera),
         *sink_pieces(health, lambda: source[0].fps)]
 
 

@@ -11,8 +11,11 @@ from typing import Any, Literal
 
 import yaml
 
+from runtime.camera import names_a_path
+from runtime.camera.recovery import Recovery
 from runtime.config import build, read_yaml
 from runtime.event_files import EventFiles
+from runtime.faces.model_detector import LONGEST_SIDE
 
 NOTICE = "Facial expressions are being analysed here"
 
@@ -73,6 +76,36 @@ class SupervisionConfig:
 
 
 @dataclass(frozen=True)
+class TrackingConfig:
+    """How faces are followed from frame to frame; see `TrackRules`. Still pictures are searched one by one."""
+
+    detect_every: int = 5
+    births: int = 2
+    misses: int = 1
+    expire: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("detect_every", 1, 100), ("births", 1, 10), ("misses", 0, 10), ("expire", 0.05, 60)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"expected {name} of {least:g}–{most}, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class SmoothingConfig:
+    """How slowly a shown label follows the readings; see `SteadyRules`."""
+
+    seconds: float = 0.5
+    margin: float = 0.1
+    dwell: float = 0.5
+    read_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least, most in (("seconds", 0, 60), ("margin", 0, 1), ("dwell", 0, 60), ("read_every", 1, 100)):
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"expected {name} of {least}–{most}, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class StreamConfig:
     """Everything a stream is told; stream.yaml comments every key. 0 leaves threads, frames and camera as they come."""
 
@@ -82,9 +115,11 @@ class StreamConfig:
     target: Literal["auto", "cpu", "tensorrt", "tensorrt-rtx"] = "auto"
     threads: int = 0
     cache: Path | None = None
-    faces: str = "haar"
+    faces: str = "mien-face"
+    face_precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    face_side: int = LONGEST_SIDE
+    face_threshold: float = 0.0
     max_faces: int = 8
-    face_threshold: float = 0.6
     threshold: float = 0.4
     events: Path | None = None
     video: Path | None = None
@@ -94,6 +129,9 @@ class StreamConfig:
     camera_width: int = 0
     camera_height: int = 0
     camera_fps: float = 0.0
+    recovery: Recovery = field(default_factory=Recovery)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     event_files: EventFiles = field(default_factory=EventFiles)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
@@ -106,6 +144,8 @@ class StreamConfig:
                            ("camera_width", 7680), ("camera_height", 4320), ("max_frames", 10**12)):
             if not 0 <= getattr(self, name) <= most:
                 raise ValueError(f"expected {name} of 0–{most:g}, found {getattr(self, name)}")
+        if not 64 <= self.face_side <= 4096:
+            raise ValueError(f"expected face_side of 64–4096 pixels, found {self.face_side}")
         if not 1 <= self.max_faces <= 64:
             raise ValueError(f"expected max_faces of 1–64, found {self.max_faces}")
         if len(self.notice) > 200:
@@ -149,7 +189,8 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _lie_beside(folder: Path, values: dict[str, Any]) -> None:
     """Make the relative paths of a file's keys absolute, its sections' too."""
-    paths = {"mqtt": ("password_file", "ca_file", "certificate", "key"), "supervision": ("state",)}
+    paths = {"recovery": ("credentials",), "mqtt": ("password_file", "ca_file", "certificate", "key"),
+             "supervision": ("state",)}
     for key in ("source", "model", "cache", "faces", "events", "video"):
         value = values.get(key)
         if isinstance(value, str) and value and _is_path(key, value, folder):
@@ -163,10 +204,10 @@ def _lie_beside(folder: Path, values: dict[str, Any]) -> None:
 
 def _is_path(key: str, value: str, folder: Path) -> bool:
     if key == "source":
-        return "://" not in value and not value.isdecimal()
-    if key == "model":  # a bare name is a model that ships, unless one lies here
-        return "/" in value or (folder / value).is_dir()
-    return not (key == "faces" and value == "haar")
+        return names_a_path(value)
+    if key in ("model", "faces"):  # a bare name is a model that ships, unless something lies here
+        return "/" in value or (folder / value).exists()
+    return True
 
 
 def _plain(value: Any) -> Any:

@@ -48,6 +48,7 @@ def verb_prepare(args: argparse.Namespace) -> int:
     """Compile the engines that a stream will open on the GPU that is here, prove each on golden faces, keep them."""
     from runtime.card import load_model
     from runtime.engines.cache import EngineCache, engine_folder
+    from runtime.faces import detector_model
     from runtime.prepare import OnCpu, prepare
     from runtime.stream_config import StreamConfig, load_config
 
@@ -58,11 +59,15 @@ def verb_prepare(args: argparse.Namespace) -> int:
         raise BadInput(f"expected a quota and a time above 0, found {args.quota_mb} MiB and {args.timeout:g} s")
     cache = EngineCache(engine_folder(args.cache or asked.cache), quota_bytes=args.quota_mb << 20)
     engines, on_cpu = [], {}
-    for precision in args.precision or [asked.precision]:
-        done = prepare(model, precision, target, cache, args.timeout)
-        say(f"{model.card.name} {precision}: {done.to_text()}")
+    wanted = [(model, precision, precision) for precision in args.precision or [asked.precision]]
+    detector = detector_model(asked.faces) if args.config and not args.model else None
+    if detector:
+        wanted.append((detector, asked.face_precision, f"{detector.card.name} {asked.face_precision}"))
+    for each, precision, name in wanted:
+        done = prepare(each, precision, target, cache, args.timeout)
+        say(f"{each.card.name} {precision}: {done.to_text()}")
         if isinstance(done, OnCpu):
-            on_cpu[precision] = done.why
+            on_cpu[name] = done.why
         else:
             engines.append(done.facts())
             cache = replace(cache, keep=(*cache.keep, done.prepared.cached.path))  # no later one takes its room
@@ -133,7 +138,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"])
     p.add_argument("--target", choices=["auto", "cpu", "tensorrt", "tensorrt-rtx"])
     p.add_argument("--cache", type=Path, help="where mien prepare left the engines")
-    p.add_argument("--faces", help="haar, or a YuNet ONNX file")
+    p.add_argument("--faces", help="mien-face, a model directory, haar, or a YuNet ONNX file")
     p.add_argument("--events", type=Path, help="append events to this JSON-lines file")
     p.add_argument("--video", type=Path, help="write the annotated video here (.mp4 or .avi)")
     p.add_argument("--view", action="store_true", default=None, help="show a window")

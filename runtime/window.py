@@ -23,7 +23,7 @@ class Window:
         gui = re.search(r"GUI:\s*(\S+)", cv2.getBuildInformation())
         if gui is None or gui[1] == "NONE":
             raise Unavailable("expected an OpenCV with windows for --view, found a headless build; pip uninstall "
-                              "opencv-python-headless and pip install 'opencv-python<5', or write --video instead")
+                              "opencv-python-headless and pip install 'opencv-python<6', or write --video instead")
         # Qt ends the whole process where no display answers
         if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise Unavailable("expected a screen for --view, found no DISPLAY or WAYLAND_DISPLAY; "

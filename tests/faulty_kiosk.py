@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
 from runtime.faces.detector import Faces  # noqa: E402
-from runtime.faces.haar import HaarDetector  # noqa: E402
+from runtime.faces.model_detector import ModelDetector  # noqa: E402
 from runtime.stream import main  # noqa: E402
 
 MEBIBYTE = 1 << 20
-real, seen, leaked = HaarDetector.detect, [0], []
+real, seen, leaked = ModelDetector.detect, [0], []
 
 
-def faulty(self: HaarDetector, frame: np.ndarray) -> Faces:
+def faulty(self: ModelDetector, frame: np.ndarray) -> Faces:
     """Detect, with the fault."""
     seen[0] += 1
     if seen[0] > 5:
@@ -43,5 +43,5 @@ def faulty(self: HaarDetector, frame: np.ndarray) -> Faces:
 
 if __name__ == "__main__":
     fault = sys.argv[1]
-    HaarDetector.detect = faulty  # type: ignore[method-assign]
+    ModelDetector.detect = faulty  # type: ignore[method-assign]
     sys.exit(main(sys.argv[2:]))

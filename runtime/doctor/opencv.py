@@ -16,7 +16,7 @@ def examine_opencv() -> list[Finding]:
         build, version = cv2.getBuildInformation(), cv2.__version__
     except Exception as error:  # with a NumPy or a system library that it was not built for, it raises all kinds
         return [Finding(LOAD_OPENCV, False, one_line(error),
-                        "pip install --force-reinstall 'opencv-python-headless<5'")]
+                        "pip install --force-reinstall 'opencv-python-headless<6'")]
 
     def built_with(key: str) -> bool:
         lines = [line for line in build.splitlines() if line.strip().lower().startswith(key.lower() + ":")]
@@ -28,9 +28,9 @@ def examine_opencv() -> list[Finding]:
     return [
         Finding(LOAD_OPENCV, True, f"OpenCV {version}"),
         judge("find faces with Haar cascades", has_haar, f"OpenCV {version}",
-              "pip install 'opencv-python-headless<5', or --faces yunet.onnx"),
+              "pip install 'opencv-python-headless<5', or use --faces mien-face, the default"),
         judge("show a window (--view)", "NONE" not in gui.upper(), " ".join(gui.split()),
-              "pip uninstall opencv-python-headless; pip install 'opencv-python<5'"),
+              "pip uninstall opencv-python-headless; pip install 'opencv-python<6'"),
         judge("read V4L2 cameras", built_with("v4l/v4l2"), asked, "install a wheel with V4L2"),
         judge("read video files (FFmpeg)", built_with("FFMPEG"), asked, "install a wheel with FFmpeg"),
         judge("read GStreamer pipelines through OpenCV", built_with("GStreamer"), asked,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.card import load_model
+from runtime.card import Model, load_model
 from runtime.engines import graph_for, open_engine
 from runtime.errors import BadInput
 from runtime.faces.detector import FaceDetector
@@ -25,13 +25,9 @@ def open_detector(which: str, max_faces: int = 8, score_threshold: float = 0.0, 
     """
     if which == "haar":
         return HaarDetector(max_faces)
-    if which.endswith(".onnx"):
+    model = detector_model(which)
+    if model is None:
         return YuNetDetector(Path(which), max_faces, score_threshold or YuNetDetector.THRESHOLD, threads)
-    try:
-        model = load_model(Path(which))
-    except BadInput as error:
-        raise BadInput(f"expected a face detector: 'mien-face', a model directory, 'haar' or the path of a YuNet .onnx "
-                       f"file, found {which!r}") from error
     engine = open_engine(model, precision, target, threads, cache, may_compile=False)
     try:
         require_agreement(model, engine, graph_for(precision, engine.target))
@@ -39,3 +35,17 @@ def open_detector(which: str, max_faces: int = 8, score_threshold: float = 0.0, 
     except BaseException:
         engine.close()
         raise
+
+
+def detector_model(which: str) -> Model | None:
+    """Return the model directory that a detector's name means; None for `haar` and for a `.onnx` path.
+
+    Raises BadInput, BadModel.
+    """
+    if which == "haar" or which.endswith(".onnx"):
+        return None
+    try:
+        return load_model(Path(which))
+    except BadInput as error:
+        raise BadInput(f"expected a face detector: 'mien-face', a model directory, 'haar' or the path of a YuNet .onnx "
+                       f"file, found {which!r}") from error

@@ -40,7 +40,7 @@ class HaarDetector:
         """Load the cascade that came with OpenCV. Raises Unavailable."""
         if not hasattr(cv2, "CascadeClassifier"):
             raise Unavailable(f"expected an OpenCV with Haar cascades, found OpenCV {cv2.__version__}; "
-                              "pip install 'opencv-python-headless<5', or give a YuNet file (--faces yunet.onnx)")
+                              "pip install 'opencv-python-headless<5', or use the shipped detector (--faces mien-face)")
         self._cascade = cv2.CascadeClassifier(str(_cascade_file()))
         if self._cascade.empty():
             raise Unavailable(f"expected a Haar cascade in {_cascade_file()}, found another file; reinstall OpenCV")
@@ -77,4 +77,4 @@ def _cascade_file() -> Path:
         if (folder / CASCADE).is_file():
             return folder / CASCADE
     raise Unavailable(f"expected {CASCADE} in {', '.join(map(str, folders))}, found none; "
-                      "pip install 'opencv-python-headless<5', or give a YuNet file (--faces yunet.onnx)")
+                      "pip install 'opencv-python-headless<5', or use the shipped detector (--faces mien-face)")

@@ -95,7 +95,7 @@ def test_another_kind_of_frame_is_refused(frame: np.ndarray) -> None:
 
 def test_an_opencv_without_cascades_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "CascadeClassifier")  # OpenCV 5 has none
-    with pytest.raises(Unavailable, match=r"opencv-python-headless<5.*yunet"):
+    with pytest.raises(Unavailable, match=r"opencv-python-headless<5.*mien-face"):
         HaarDetector()
 
 

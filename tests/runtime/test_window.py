@@ -11,7 +11,7 @@ from runtime.window import Window
 
 def test_a_headless_opencv_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "getBuildInformation", lambda: "\n  GUI:                           NONE\n")
-    with pytest.raises(Unavailable, match="pip install 'opencv-python<5'") as caught:
+    with pytest.raises(Unavailable, match="pip install 'opencv-python<6'") as caught:
         Window()
     assert caught.value.exit_code == 3
 
