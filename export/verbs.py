@@ -17,7 +17,9 @@ from export import (
     oracle_verbs,
     report_verbs,
     sensitivity_verbs,
+    why_verbs,
 )
+from export.bundle import verbs as bundle_verbs
 from export.calibrate_flags import require_calibrate_flags
 from export.faces import verbs as faces_verbs
 from runtime.command_line import AddVerb, print_json, say
@@ -232,3 +234,5 @@ def add_verbs(verb: AddVerb) -> None:
     faces_verbs.add_verbs(verb)
     sensitivity_verbs.add_verbs(verb)
     fine_tune_verbs.add_verbs(verb)
+    bundle_verbs.add_verbs(verb)
+    why_verbs.add_verbs(verb)

@@ -118,7 +118,7 @@ class _Answer(socketserver.BaseRequestHandler):
         if words[0] not in ("GET", "HEAD"):
             return _refusal(405)
         hosts = [value.strip() for name, _, value in (f.partition(":") for f in fields) if name.lower() == "host"]
-        if self.server.only_addresses and not (len(hosts) == 1 and _is_address(hosts[0])):
+        if self.server.only_addresses and not (len(hosts) == 1 and is_address(hosts[0])):
             return _refusal(403)
         page = self.server.pages.get(words[1].partition("?")[0])
         try:
@@ -131,9 +131,14 @@ def _refusal(status: int) -> Page:
     return Page(status, f"{REASONS[status]}\n".encode())
 
 
-def _is_address(host: str) -> bool:
+def host_name(host: str) -> str:
+    """Return a Host field without its port, and an IPv6 address without its brackets."""
+    return host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+
+
+def is_address(host: str) -> bool:
     """Is a Host field localhost or a bare address, with or without a port?"""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+    name = host_name(host)
     try:
         return name == "localhost" or bool(ipaddress.ip_address(name))
     except ValueError:

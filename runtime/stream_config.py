@@ -206,7 +206,7 @@ def _is_path(key: str, value: str, folder: Path) -> bool:
     if key == "source":
         return names_a_path(value)
     if key in ("model", "faces"):  # a bare name is a model that ships, unless something lies here
-        return "/" in value or (folder / value).exists()
+        return "/" in value or value.endswith(".onnx") or (folder / value).exists()
     return True
 
 

@@ -118,7 +118,7 @@ def test_folder_of_mixed_sizes_becomes_one_video(tmp_path: Path, tiny_model: Pat
 def test_yunet_detects_in_a_stream(mien_data: Path, tiny_model: Path, clip: Path) -> None:
     graph = mien_data / "models" / "yunet_n_320_320.onnx"
     summary = run_stream(StreamConfig(str(clip), model=str(tiny_model), faces=str(graph)))
-    assert summary.frames_with_faces == 12
+    assert summary.frames_with_faces == 11  # the first of twelve only begins a track
 
 
 def test_the_program_runs_from_any_folder_with_json_on_stdout(tmp_path: Path, tiny_model: Path, clip: Path) -> None:
