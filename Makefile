@@ -3,13 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu lint kills results results-faces results-calibration results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu test-opencv5 lint kills results results-faces results-calibration results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+# The device's half on OpenCV 5, which JetPack 7.2 brings and pip installs by default: no Haar cascades there.
+test-opencv5: $(VENV)/.installed-dev
+	$(PYTHON) -m venv $(VENV)-opencv5
+	$(VENV)-opencv5/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt ".[dev]"
+	$(VENV)-opencv5/bin/python -m pip install --quiet --disable-pip-version-check "opencv-python-headless>=5,<6"
+	$(VENV)-opencv5/bin/python -m pytest tests/runtime tests/export/test_clip.py tests/export/test_demo.py
 
 # On a machine with an NVIDIA GPU; elsewhere every test is skipped with the reason.
 test-gpu: $(VENV)/.installed-dev

@@ -130,7 +130,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--precision", choices=("fp32", "fp16", "int8"), default="int8")
     p.add_argument("--form", choices=("cpu", "gpu"), default="cpu", help="which file int8 means")
     p.add_argument("--record", type=Path, help="write the verdict to this JSON file")
-    _add_data(p, 240)
+    _add_data(p, 480)
 
     p = verb("compare", verb_compare_faces, "faces")
     p.add_argument("model", type=Path, help="a face model's directory, or the name of one that ships")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from opencv_four import needs_haar
 
 from export.clip import render_clip, render_view, view_at, view_matrix
 from export.photograph import FACE, load_photograph
@@ -32,6 +33,7 @@ def test_the_camera_moves_smoothly() -> None:
     assert np.abs(np.diff(steps[:, 3], axis=0)).max() < 0.05  # of the gain
 
 
+@needs_haar
 def test_the_face_is_out_of_sight_for_a_while(photograph: np.ndarray) -> None:
     detector = open_detector("haar", 4, 0.5, 1)
     seen = [bool(len(detector.detect(render_view(photograph, view_at(share), (640, 480))).boxes))
@@ -50,6 +52,7 @@ def test_the_light_changes(photograph: np.ndarray) -> None:
     assert bright > 2 * dark
 
 
+@needs_haar
 def test_the_photographs_face_is_where_the_constant_says(photograph: np.ndarray) -> None:
     detector = open_detector("haar", 1, 0.5, 1)
     box = detector.detect(photograph).boxes[0]

@@ -3,11 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from opencv_four import needs_haar
 
 from runtime.card import load_model
 from runtime.faces import open_detector
 
 
+@needs_haar
 def test_the_stream_frames_faces_as_fer2013_does(fer2013):
     training = fer2013.split("Training").images[::180]
     detector = open_detector("haar", max_faces=1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opencv_four import needs_haar
 
 from runtime.errors import BadInput, BadModel, Unavailable
 from runtime.faces import open_detector
@@ -59,6 +60,7 @@ def test_whatever_is_found_every_box_lies_in_the_frame(boxes: list[tuple[float, 
     assert (kept[:, 2:] > 0).all()
 
 
+@needs_haar
 def test_haar_finds_the_face_of_the_photograph(face_photo: np.ndarray) -> None:
     faces = HaarDetector().detect(face_photo)
     assert len(faces) == 1
@@ -67,6 +69,7 @@ def test_haar_finds_the_face_of_the_photograph(face_photo: np.ndarray) -> None:
     assert 0 < faces.scores[0] < 1
 
 
+@needs_haar
 @pytest.mark.parametrize("scale", [0.4, 1.0, 2.5])
 def test_haar_gives_boxes_in_the_frames_own_pixels(face_photo: np.ndarray, scale: float) -> None:
     detector = HaarDetector()
@@ -75,17 +78,20 @@ def test_haar_gives_boxes_in_the_frames_own_pixels(face_photo: np.ndarray, scale
     assert detector.scale == pytest.approx(min(1, 320 / (600 * scale)), rel=0.01)
 
 
+@needs_haar
 @pytest.mark.parametrize("size", [(1, 1), (5, 400), (19, 19), (480, 640)])
 def test_haar_finds_nothing_in_an_empty_frame(size: tuple[int, int]) -> None:
     assert len(HaarDetector().detect(np.full((*size, 3), 90, np.uint8))) == 0
 
 
+@needs_haar
 def test_haar_returns_at_most_max_faces(face_photo: np.ndarray) -> None:
     pair = np.hstack([face_photo, face_photo])
     assert len(HaarDetector(8).detect(pair)) == 2
     assert len(HaarDetector(1).detect(pair)) == 1
 
 
+@needs_haar
 @pytest.mark.parametrize("frame", [
     np.zeros((9, 9), np.uint8), np.zeros((9, 9, 3), np.float32), np.zeros((0, 9, 3), np.uint8)])
 def test_another_kind_of_frame_is_refused(frame: np.ndarray) -> None:
@@ -93,12 +99,14 @@ def test_another_kind_of_frame_is_refused(frame: np.ndarray) -> None:
         HaarDetector().detect(frame)
 
 
+@needs_haar
 def test_an_opencv_without_cascades_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(cv2, "CascadeClassifier")  # OpenCV 5 has none
     with pytest.raises(Unavailable, match=r"opencv-python-headless<5.*mien-face"):
         HaarDetector()
 
 
+@needs_haar
 def test_opencv_without_its_cascade_file_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(cv2.data, "haarcascades", str(tmp_path))
     monkeypatch.setattr("runtime.faces.haar.SYSTEM_FOLDERS", ())

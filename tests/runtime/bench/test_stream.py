@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from opencv_four import needs_haar
 
 from runtime.bench import stream
 from runtime.card import load_model
@@ -32,6 +33,7 @@ def clip(face_photo: np.ndarray) -> list[np.ndarray]:
     return [np.ascontiguousarray(wide[:, 3 * i : 3 * i + 640]) for i in range(60)]
 
 
+@needs_haar
 def test_every_figure_is_measured(clip: list[np.ndarray], reader: ExpressionReader) -> None:
     found = stream.measure_scene(clip, 25.0, HaarDetector(), reader, every=5, births=2)
     assert set(found["frames_per_second"]) == {"bare", "every_frame", "every_5"}

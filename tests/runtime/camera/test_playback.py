@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from live_camera import picture
+from opencv_four import needs_haar
 
 from runtime.camera import open_source
 from runtime.camera.synthetic import Scene, render
@@ -76,6 +77,7 @@ def test_odd_scenes_are_drawn(width: int, height: int, heads: int) -> None:
     assert image.shape == (height, width, 3) and image.dtype == np.uint8
 
 
+@needs_haar
 def test_pasted_pictures_are_found_in_the_scene(tmp_path: Path, face_photo: np.ndarray) -> None:
     cv2.imwrite(str(tmp_path / "face.png"), face_photo)
     detector = open_detector("haar", 4, 0.6, 1)
