@@ -19,17 +19,21 @@ import dataclasses
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+import numpy  # noqa: F401  # before OpenCV, which speaks for itself where it is missing
+
+# isort: split
 import cv2
 
 from runtime.camera import open_source
 from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
 from runtime.core_dumps import forbid_core_dumps
+from runtime.drift.stream_drift import StreamDrift
 from runtime.errors import DONE, FAILED, BadConfig, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
@@ -116,6 +120,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     notifier.needs_longer(OPENING_SECONDS)
     pieces = stack.enter_context(Pieces(_pieces(config, state, health), config))
     sinks = Sinks(pieces, health)
+    drift = stack.enter_context(closing(StreamDrift(pieces, state)))
     reading, source = pieces["reading"], pieces["source"]
     sinks.event("start", **reading.facts(), source=source.name)
     # the stand-ins pass on to what a reload opened last
@@ -123,8 +128,8 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
                         cast(FaceDetector, Current(pieces, "detector")),
                         cast(ExpressionReader, CurrentReader(pieces, "reading")), [sinks],
                         _tracker(config, source), SteadyLabels(reading.reader.labels, _steady_rules(config)),
-                        on_progress=lambda: supervision.turn())
-    supervision = Supervision(pieces, sinks, health, notifier, pipeline.tally)
+                        on_progress=lambda: supervision.turn(), on_read=drift.read)
+    supervision = Supervision(pieces, sinks, health, notifier, pipeline.tally, drift)
     stop.overdue = lambda: sinks.end_events(pipeline.tally())
 
     def should_stop() -> bool:
@@ -192,7 +197,7 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
         Piece("detector", ("faces", "face_precision", "face_side", "face_threshold", "max_faces", "target", "cache",
                            "threads"), open_faces),
         Piece("source", ("source", "camera_width", "camera_height", "camera_fps", "recovery"), open_camera),
-        *sink_pieces(health, lambda: source[0].fps)]
+        *sink_pieces(health, lambda: source[0])]
 
 
 def _out_of_memory() -> RestartNeeded:

@@ -111,7 +111,7 @@ def test_one_flipped_byte_in_a_model_is_refused(tiny_model: Path, tmp_path: Path
 
 
 def test_a_missing_model_is_answered_with_the_shipped_ones() -> None:
-    assert_refused(mien("build", "nowhere", "--precision", "fp32"), BAD_INPUT, "shipped models: mien-light")
+    assert_refused(mien("build", "nowhere", "--precision", "fp32"), BAD_INPUT, "shipped models: mien-face, mien-light")
 
 
 def test_a_cpu_build_is_refused_because_none_is_needed(tiny_model: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_gpu_target_without_a_gpu_points_to_the_cpu(arguments: tuple[str, ...]
 def test_doctor_succeeds_where_the_stream_runs() -> None:
     result = mien("doctor")
     assert result.returncode == 0 and result.stdout == ""
-    assert "load the shipped models: mien-light" in result.stderr
+    assert "load the shipped models: mien-face (fp32, fp16, int8, int8-gpu); mien-light" in result.stderr
 
 
 def test_doctor_fails_where_the_stream_cannot_run() -> None:
