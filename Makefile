@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu test-opencv5 lint kills results results-faces results-calibration results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu test-opencv5 lint kills slot-kills bundle-mutations deploy-drops results results-faces results-calibration results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -25,6 +25,18 @@ test-gpu: $(VENV)/.installed-dev
 # 1,000 SIGKILLs while events are written: a minute or two. The suite has a hundred.
 kills: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow tests/faults/test_disk_28_33.py
+
+# An update killed before every line that a device executes: a quarter of an hour. The suite kills at some seventy.
+slot-kills: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/faults/test_deploy_30_kills.py
+
+# 10,000 random mutations of a signed bundle, none accepted: minutes. The suite makes 300.
+bundle-mutations: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/runtime/bundle/test_unpack.py
+
+# The connection dies before, during and after each step of a deployment, over a real ssh server: minutes.
+deploy-drops: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/faults/test_deploy_17_23_50_54.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -69,7 +81,7 @@ results-faces: $(VENV)/.installed-dev
 	$(BIN)/mien faces check mien-face --precision int8 --form gpu $(FACES) \
 	    --record docs/results/mien-face-int8-gpu-form.json
 	$(BIN)/mien faces compare mien-face --teacher $(MIEN_DATA)/models/yunet_n_dynamic.onnx $(FACES) \
-	    --record docs/results/faces-compared-cpu.json --gallery docs/results/mien-face-mistakes.png
+	    --record docs/results/faces-compared-cpu.json --gallery docs/results/mien-face-mistakes.jpg
 	$(BIN)/python -m export.faces.crop_cost mien-light --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/crop-cost-mien-light.json
 

@@ -35,7 +35,7 @@ TIMED = 40  # pictures, after a fifth as many to warm up
 
 def compare_detectors(model: Model, data: Path, labels: FaceLabels, teacher: Teacher, recipe: FaceRecipe, scenes: int,
                       gallery: Path | None = None) -> dict[str, Any]:
-    """Return every detector's figures and milliseconds; `gallery` is the picture of misses to write, PNG.
+    """Return every detector's figures and milliseconds; `gallery` is the picture of misses to write, JPEG.
 
     Raises BadInput, BadModel.
     """

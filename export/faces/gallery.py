@@ -29,7 +29,7 @@ def missed_and_false(found: Faces, truth: Truth, threshold: float) -> tuple[np.n
 
 def draw_gallery(pictures: Sequence[np.ndarray], found: Sequence[Faces], truths: Sequence[Truth], threshold: float
                  ) -> bytes:
-    """Return a PNG: the largest faces missed and the false ones of pictures (H, W) uint8, in order of their size."""
+    """Return a JPEG: the largest faces missed and the false ones of pictures (H, W) uint8, in order of their size."""
     missed: list[tuple[float, np.ndarray]] = []
     false: list[tuple[float, np.ndarray]] = []
     for picture, faces, truth in zip(pictures, found, truths):
@@ -41,10 +41,10 @@ def draw_gallery(pictures: Sequence[np.ndarray], found: Sequence[Faces], truths:
                          (f"false: {len(false)} in {len(pictures)} pictures, largest first", false)):
         ordered = [tile for _, tile in sorted(tiles, key=lambda entry: -entry[0])][: COLUMNS * ROWS]
         parts += [_line(title), _sheet(ordered)]
-    done, png = cv2.imencode(".png", np.vstack(parts))
+    done, picture = cv2.imencode(".jpg", np.vstack(parts), [cv2.IMWRITE_JPEG_QUALITY, 80])
     if not done:
-        raise RuntimeError("OpenCV could not encode a PNG")
-    return png.tobytes()
+        raise RuntimeError("OpenCV could not encode a JPEG")
+    return picture.tobytes()
 
 
 def _tile(picture: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

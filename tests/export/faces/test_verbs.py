@@ -40,13 +40,13 @@ def test_export_calibrate_check_and_compare(where: list[str], labels: FaceLabels
     record = json.loads(capsys.readouterr().out)
     assert code == (0 if record["passed"] else 1 if record["broken"] else 4)
     assert record["data"]["part"] == "reported"
-    gallery, report = tmp_path / "gallery.png", tmp_path / "record.json"
+    gallery, report = tmp_path / "gallery.jpg", tmp_path / "record.json"
     yunet = str(mien_data / "models" / "yunet_n_dynamic.onnx")
     assert mien.main(["faces", "compare", model, "--teacher", yunet, "--scenes", "4", "--gallery", str(gallery),
                       "--record", str(report), *where]) == 0
     found = json.loads(report.read_text())["detectors"]
     assert found["yunet"]["24 px and more"]["ap50"] > found["tiny-face fp32"]["24 px and more"]["ap50"]
-    assert gallery.read_bytes().startswith(b"\x89PNG")
+    assert gallery.read_bytes().startswith(b"\xff\xd8")
 
 
 def test_an_expression_model_is_told_its_own_verbs(where: list[str], tiny_model: Path, tmp_path: Path,
