@@ -98,6 +98,21 @@ def verb_compare_faces(args: argparse.Namespace) -> int:
     return DONE
 
 
+def verb_align(args: argparse.Namespace) -> int:
+    """Have an expression model's faces aligned by landmarks: card and golden vectors change, the graphs stay."""
+    from export.faces.align_model import align_model
+    from runtime.card import load_model
+    from train.expression.run import load_network
+
+    network, _ = load_network(args.checkpoint)
+    card = align_model(load_model(args.model), network)
+    bounds = ", ".join(f"{graph} {bound:g}" for graph, bound in card.golden_bound.items())
+    say(f"{args.model}: faces are aligned by landmarks; golden vectors are new, their bounds {bounds}")
+    if args.json:
+        print_json({"template": card.input.template, "golden_bound": card.golden_bound})
+    return DONE
+
+
 def _recipe_of(model: Model) -> FaceRecipe:
     """Return the recipe that a face model's card says it was trained by. Raises BadInput for another model."""
     from runtime.config import build
@@ -131,6 +146,10 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--form", choices=("cpu", "gpu"), default="cpu", help="which file int8 means")
     p.add_argument("--record", type=Path, help="write the verdict to this JSON file")
     _add_data(p, 480)
+
+    p = verb("align", verb_align, "faces")
+    p.add_argument("model", type=Path, help="an expression model's directory")
+    p.add_argument("--checkpoint", type=Path, required=True, help="the run's best that it was exported from")
 
     p = verb("compare", verb_compare_faces, "faces")
     p.add_argument("model", type=Path, help="a face model's directory, or the name of one that ships")
