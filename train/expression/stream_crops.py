@@ -23,7 +23,7 @@ SHOWN, AROUND = 192, 64  # px: an image's side in the frame, and what is mirrore
 DETECTOR, LEAST_SCORE = "mien-face", 0.3  # what lies in the middle is a face by definition: a doubtful find will do
 # Where FER2013's images have the five landmarks, in shares of a side: medians over 1,500 training faces that mien-face
 # finds, made symmetric. Aligned to it, a face fills its square as it fills a FER2013 image.
-TEMPLATE = ((0.318, 0.370), (0.682, 0.370), (0.5, 0.582), (0.346, 0.744), (0.654, 0.744))
+TEMPLATE = ((0.314, 0.377), (0.686, 0.377), (0.5, 0.587), (0.344, 0.749), (0.656, 0.749))
 
 
 def open_crop_detector() -> FaceDetector:
@@ -48,7 +48,7 @@ def stream_crop(image: np.ndarray, how: FaceInput, detector: FaceDetector) -> np
     """Return what the stream would cut, (C, height, width) uint8; None where no face is found in the middle."""
     frame = in_a_frame(image)
     found = detector.detect(frame)
-    middle = _in_the_middle(found)
+    middle = middle_face(found)
     if middle is None:
         return None
     landmarks = None if found.landmarks is None else found.landmarks[[middle]]
@@ -85,7 +85,7 @@ def with_stream_crops(faces: LabelledFaces, how: FaceInput) -> LabelledFaces:
         None if faces.poses is None or seen.poses is None else np.concatenate([faces.poses, seen.poses]))
 
 
-def _in_the_middle(found: Faces) -> int | None:
+def middle_face(found: Faces) -> int | None:
     """Return which face holds the frame's middle, the surest of them."""
     middle = SHOWN / 2 + AROUND
     first, last = found.boxes[:, :2], found.boxes[:, :2] + found.boxes[:, 2:]
