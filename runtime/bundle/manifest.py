@@ -32,7 +32,7 @@ class BundledFile:
 
     path: str
     sha256: str
-    bytes: int
+    size: int
 
     @classmethod
     def of(cls, path: str, content: bytes) -> BundledFile:
@@ -69,9 +69,9 @@ class Manifest:
         return (*numbers, *[0] * (4 - len(numbers)))
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         """What all files take together."""
-        return sum(file.bytes for file in self.files)
+        return sum(file.size for file in self.files)
 
     def encode(self) -> bytes:
         """Return the manifest's one form."""
@@ -87,7 +87,8 @@ def parse_manifest(content: bytes) -> Manifest:
     try:
         values = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"expected a manifest in JSON, found: {str(error).splitlines()[0]}; make the bundle again") from error
+        raise BadInput(f"expected a manifest in JSON, found: {str(error).splitlines()[0]}; make the bundle "
+                       "again") from error
     if not isinstance(values, dict):
         raise BadInput("expected a manifest that is an object, found none; make the bundle again")
     try:
@@ -107,8 +108,8 @@ def _check_files(files: tuple[BundledFile, ...]) -> None:
     for file in files:
         if not PATH.match(file.path) or file.path in ("manifest.json", "manifest.json.sig"):
             raise ValueError(f"expected a plain path of at most 100 characters, found {file.path!r}")
-        if not re.fullmatch("[0-9a-f]{64}", file.sha256) or not 0 <= file.bytes <= MAX_BUNDLE_BYTES:
-            raise ValueError(f"expected a SHA-256 and a size for {file.path}, found {file.sha256!r}, {file.bytes}")
+        if not re.fullmatch("[0-9a-f]{64}", file.sha256) or not 0 <= file.size <= MAX_BUNDLE_BYTES:
+            raise ValueError(f"expected a SHA-256 and a size for {file.path}, found {file.sha256!r}, {file.size}")
     if paths != sorted(set(paths)):
         raise ValueError("expected every path once and in order, found otherwise")
     folders = {path[:at] for path in paths for at, letter in enumerate(path) if letter == "/"}
@@ -116,5 +117,5 @@ def _check_files(files: tuple[BundledFile, ...]) -> None:
         raise ValueError(f"expected {min(both)} to be a file or a folder, found both")
     if CONFIG not in paths:
         raise ValueError(f"expected {CONFIG} among the files, found none")
-    if sum(file.bytes for file in files) > MAX_BUNDLE_BYTES:
+    if sum(file.size for file in files) > MAX_BUNDLE_BYTES:
         raise ValueError(f"expected at most {MAX_BUNDLE_BYTES} bytes in all, found more")

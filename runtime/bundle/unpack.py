@@ -108,12 +108,13 @@ def _check_file(path: Path, file: BundledFile) -> None:
 
 def _copy(reader: StrictReader, file: BundledFile, write: Callable[[bytes], object]) -> None:
     digest = hashlib.sha256()
-    for chunk in reader.member(file.path, file.bytes):
+    for chunk in reader.member(file.path, file.size):
         digest.update(chunk)
         write(chunk)
-    _require(file, digest.hexdigest(), file.bytes)
+    _require(file, digest.hexdigest(), file.size)
 
 
 def _require(file: BundledFile, sha256: str, size: int) -> None:
-    if (sha256, size) != (file.sha256, file.bytes):
-        raise BadInput(f"expected the bytes of {file.path} that the manifest names, found others; copy the bundle again")
+    if (sha256, size) != (file.sha256, file.size):
+        raise BadInput(f"expected the bytes of {file.path} that the manifest names, found others; copy the bundle "
+                       "again")

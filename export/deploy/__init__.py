@@ -1,0 +1,1 @@
+"""A bundle → many devices, over plain ssh. Only drives: each device verifies, tries, switches and decides by itself."""

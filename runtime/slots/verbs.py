@@ -1,0 +1,195 @@
+"""`mien slot …`, which a device runs: flags and words. The work is in the files beside. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.command_line import AddVerb, print_json, say
+from runtime.errors import DONE, BadInput, MienError
+
+if TYPE_CHECKING:
+    from runtime.slots.slots import Slots
+
+PREFIX = Path("/opt/mien")
+RESTART = "systemctl restart mien-kiosk.service"
+
+
+def verb_status(args: argparse.Namespace) -> int:
+    """Say which slots are there, which one runs, and what happened last."""
+    slots = _slots(args)
+    current, entries = slots.current(), slots.journal.read()
+    found = {slot: slots.entry(slot) for slot in dict.fromkeys(entry.slot for entry in entries)}
+    here = {slot: vars(entry) for slot, entry in found.items() if entry}
+    interrupted = slots.interrupted()
+    say(f"current: {current or 'none'}; to go back to: {slots.previous() or 'none'}")
+    for slot, entry in here.items():
+        say(f"{slot}: {entry['state']}{': ' + entry['reason'] if entry['reason'] else ''}")
+    if args.json:
+        print_json({"current": current, "previous": slots.previous(), "slots": here,
+                    "interrupted": interrupted.slot if interrupted else "", "last": [vars(e) for e in entries[-5:]]})
+    return DONE
+
+
+def verb_receive(args: argparse.Namespace) -> int:
+    """Read a bundle from standard input into a fresh slot, verified byte by byte on its way."""
+    return _told(args, _slots(args).receive(sys.stdin.buffer, args.force), "received")
+
+
+def verb_verify(args: argparse.Namespace) -> int:
+    """Read a slot back from the disk: its signature and every byte."""
+    signed = _slots(args).verify(args.slot)
+    return _told(args, args.slot, f"{len(signed.manifest.files)} files, as {signed.signed_by} signed them")
+
+
+def verb_prepare(args: argparse.Namespace) -> int:
+    """Make a slot's environment and engines; `current` means the one that runs, as after a change of JetPack."""
+    from runtime.slots.canary import prepare
+
+    slots = _slots(args)
+    slot = slots.current() if args.slot == "current" else args.slot
+    if not slot:
+        return _told(args, "none", "no slot runs yet: nothing to prepare")
+    return _told(args, slot, slots.step(slot, ("verified", "prepared", "canary"), "prepared",
+                                        lambda: prepare(slots.place(slot), slots.prefix / "cache")))
+
+
+def verb_canary(args: argparse.Namespace) -> int:
+    """Try a slot with its own mien: golden vectors, frames of its source, p95 within the budget."""
+    from runtime.slots.canary import canary
+
+    slots = _slots(args)
+    return _told(args, args.slot, slots.step(args.slot, ("prepared", "canary"), "canary", lambda: canary(
+        slots.place(args.slot), slots.prefix / "cache", _trial(args))))
+
+
+def verb_try(args: argparse.Namespace) -> int:
+    """Stream some frames as a configuration says, but tell nobody; a canary runs this with the slot's own mien."""
+    from runtime.slots.canary import try_config
+
+    found = try_config(args.config, _trial(args))
+    say(f"{found['source']}: {found['frames']} frames, p95 {found['p95_ms']:.1f} ms, golden "
+        f"{found['golden_difference']:.2g}")
+    if args.json:
+        print_json(found)
+    return DONE
+
+
+def verb_switch(args: argparse.Namespace) -> int:
+    """Let `current` name a slot that passed its canary; whoever calls restarts the service."""
+    from runtime.slots.watch import begin
+
+    slots = _slots(args)
+    slots.switch(args.slot, lambda: begin(slots, args.slot, _state(args)))
+    return _told(args, args.slot, "is current, and not committed")
+
+
+def verb_attempt(args: argparse.Namespace) -> int:
+    """Count a start of the kiosk; its unit runs this first."""
+    from runtime.slots.watch import count_start
+
+    return _told(args, _slots(args).current(), f"start {count_start(_slots(args), _state(args))}")
+
+
+def verb_commit(args: argparse.Namespace) -> int:
+    """Look once at the running slot: keep it after enough healthy seconds, roll it back, or wait; a timer runs this."""
+    from runtime.slots.asked_health import ask_health
+    from runtime.slots.watch import Rules, look
+
+    slots = _slots(args)
+    decision = look(slots, _state(args), Rules(args.minutes * 60, args.patience, args.starts),
+                    lambda slot: ask_health(slots.bundle(slot)), lambda: _restart(args.restart))
+    say(f"{decision.slot or 'none'}: {decision.verdict}: {decision.reason}")
+    if args.json:
+        print_json({"verdict": decision.verdict, "slot": decision.slot, "reason": decision.reason})
+    return DONE
+
+
+def verb_rollback(args: argparse.Namespace) -> int:
+    """Go back to the slot committed before, and restart the service."""
+    slots = _slots(args)
+    with slots.alone():
+        slot = slots.recover(lambda: _restart(args.restart))
+        if not slot and args.uncommitted and slots.state(slots.current()) in ("committed", None):
+            return _told(args, slots.current(), "committed: nothing to roll back")
+        slot = slot or slots.roll_back(args.reason, lambda: _restart(args.restart))
+    return _told(args, slot, "is current again")
+
+
+def _slots(args: argparse.Namespace) -> Slots:
+    from runtime.slots.slots import RESERVE_BYTES, Slots
+
+    reserve = getattr(args, "reserve_mb", None)
+    return Slots(args.prefix.absolute(), RESERVE_BYTES if reserve is None else reserve << 20)
+
+
+def _state(args: argparse.Namespace) -> Path:
+    state: Path = args.state or args.prefix.absolute() / "state"
+    return state
+
+
+def _trial(args: argparse.Namespace) -> Any:
+    from runtime.slots.canary import Trial
+
+    if args.frames < 1 or args.budget_ms < 0:
+        raise BadInput(f"expected at least one frame and a budget of 0 ms or more, found {args.frames} and "
+                       f"{args.budget_ms:g}")
+    return Trial(args.frames, args.source, args.budget_ms)
+
+
+def _restart(command: str) -> None:
+    """Run the command that restarts the service; no shell. Raises MienError where it fails."""
+    if not command:
+        return
+    try:
+        done = subprocess.run(shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False, timeout=120)
+        if done.returncode == 0:
+            return
+        said = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        said = [str(error)]
+    raise MienError(f"expected {command!r} to restart the service, found: {said[0]}; the polkit rule in units/ lets "
+                    "mien's user do that")
+
+
+def _told(args: argparse.Namespace, slot: str, what: str) -> int:
+    say(f"{slot}: {what}")
+    if args.json:
+        print_json({"slot": slot, "said": what})
+    return DONE
+
+
+def add_verbs(verb: AddVerb) -> None:
+    """Declare the verbs and their flags."""
+    verb_of = {"status": verb_status, "receive": verb_receive, "verify": verb_verify, "prepare": verb_prepare,
+               "canary": verb_canary, "switch": verb_switch, "attempt": verb_attempt, "commit": verb_commit,
+               "rollback": verb_rollback}
+    parsers = {name: verb(name, run, group="slot") for name, run in verb_of.items()}
+    for p in parsers.values():
+        p.add_argument("--prefix", type=Path, default=PREFIX, help="where slots lie (/opt/mien)")
+    for name in ("verify", "prepare", "canary", "switch"):
+        parsers[name].add_argument("slot", help="as mien slot status names it")
+    parsers["receive"].add_argument("--force", action="store_true", help="take a version below what was committed")
+    parsers["receive"].add_argument("--reserve-mb", type=int, help="MiB that must stay free beside the bundle (200)")
+    for name in ("switch", "attempt", "commit"):
+        parsers[name].add_argument("--state", type=Path, help="where starts are counted; PREFIX/state otherwise")
+    for name in ("commit", "rollback"):
+        parsers[name].add_argument("--restart", default=RESTART, help="the command that restarts the service")
+    p = parsers["commit"]
+    p.add_argument("--minutes", type=float, default=10.0, help="healthy minutes before a slot is kept")
+    p.add_argument("--patience", type=float, default=180.0, help="seconds it may be unhealthy in one go")
+    p.add_argument("--starts", type=int, default=5, help="starts without one healthy look between them")
+    p = parsers["rollback"]
+    p.add_argument("--reason", default="asked for", help="goes into the journal")
+    p.add_argument("--uncommitted", action="store_true", help="only if the running slot is not committed")
+    tried = verb("try", verb_try, group="slot")
+    tried.add_argument("config", type=Path, help="a stream.yaml")
+    for p in (parsers["canary"], tried):
+        p.add_argument("--frames", type=int, default=60, help="how many frames of the source must come")
+        p.add_argument("--source", default="", help="instead of the configured one, which may be in use")
+        p.add_argument("--budget-ms", type=float, default=0.0, help="most ms a frame may take at p95; 0: any")

@@ -1,0 +1,68 @@
+"""The systemd units that ship, judged by systemd itself."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import mien
+
+UNITS = Path(__file__).resolve().parent.parent.parent / "runtime" / "units"
+SERVICES = sorted(UNITS.glob("*.service"))
+EXPOSURE = 3.0  # of 10, by systemd-analyze's own weights
+
+
+@pytest.fixture
+def analyze() -> str:
+    found = shutil.which("systemd-analyze")
+    if not found:
+        pytest.skip("no systemd-analyze: this test asks systemd about the units (apt install systemd)")
+    return found
+
+
+@pytest.fixture
+def units(tmp_path: Path) -> Path:
+    """The units, with programs that exist here: systemd-analyze looks for them."""
+    for unit in UNITS.iterdir():
+        text = re.sub(r"=/opt/mien/\S+/bin/(mien|python)", "=/bin/true", unit.read_text())
+        (tmp_path / unit.name).write_text(text)
+    return tmp_path
+
+
+def test_systemd_finds_nothing_to_complain_of(analyze: str, units: Path) -> None:
+    files = [path for path in sorted(units.iterdir()) if path.suffix in (".service", ".timer")]
+    done = subprocess.run([analyze, "verify", "--man=no", "--recursive-errors=no", *files], capture_output=True,
+                          text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and len(files) == 5
+
+
+@pytest.mark.parametrize("name", [path.name for path in SERVICES])
+def test_a_service_is_little_exposed(analyze: str, units: Path, name: str) -> None:
+    done = subprocess.run([analyze, "security", "--offline=yes", "--json=short", units / name], capture_output=True,
+                          text=True, check=False)
+    json.loads(done.stdout)
+    told = subprocess.run([analyze, "security", "--offline=yes", "--no-pager", units / name], capture_output=True,
+                          text=True, check=False).stdout
+    exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert exposure and float(exposure[1]) <= EXPOSURE
+
+
+@pytest.mark.parametrize("name", [path.name for path in SERVICES])
+def test_what_a_service_runs_is_a_verb(name: str) -> None:
+    commands = re.findall(r"^Exec\w+=.*?(?:/mien|-m mien) (.*)$", (UNITS / name).read_text(), flags=re.MULTILINE)
+    assert commands
+    for command in commands:
+        mien.make_parser().parse_args(shlex.split(command))
+
+
+def test_the_kiosk_may_write_its_state_only() -> None:
+    text = (UNITS / "mien-kiosk.service").read_text()
+    assert {"ProtectSystem=strict", "NoNewPrivileges=yes", "User=mien", "DevicePolicy=closed", "StateDirectory=mien",
+            "OnFailure=mien-rollback.service", "WatchdogSec=30"} <= set(text.splitlines())
+    assert "MemoryMax=" in text and "ReadWritePaths" not in text
