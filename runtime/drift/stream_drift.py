@@ -1,0 +1,111 @@
+"""The monitor in a running stream: opened for the engine that reads now, told as events, health and a status.
+
+Called by the loop, between frames. Knows nothing of how drift is found.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from runtime.drift.alarm import alarm_line, is_engines_fault
+from runtime.drift.kept_ranges import FILE
+from runtime.drift.monitor import DriftMonitor
+from runtime.errors import MienError, RestartNeeded
+from runtime.expressions import Expression
+from runtime.health import Health
+from runtime.pieces import Pieces
+from runtime.reading import Reading
+from runtime.sinks import Sinks
+
+log = logging.getLogger(__name__)
+
+TELL_SECONDS = 600.0  # between two events while nothing changes: the points of a report's chart
+OFF: dict[str, Any] = {"state": "off"}
+
+
+class StreamDrift:
+    """Holds one monitor, and another once a reload opened another engine or changed its section."""
+
+    def __init__(self, pieces: Pieces, state: Path | None):
+        """Watch what `pieces["reading"]` is; histograms are kept in the state folder, if there is one."""
+        self._pieces, self._state = pieces, state
+        self._monitor: DriftMonitor | None = None
+        self._of: tuple[object, object] | None = None
+        self._told, self._tell_at = "", time.monotonic() + TELL_SECONDS
+        self._export_asked = False
+        self._before: Any = None
+        if threading.current_thread() is threading.main_thread():  # elsewhere nobody may catch signals
+            self._before = signal.signal(signal.SIGUSR1, self._ask_export)
+        self._follow()
+
+    def read(self, crops: np.ndarray, boxes: np.ndarray, answers: Sequence[Expression | None],
+             tracks: Sequence[int], seconds: float) -> None:
+        """Be the pipeline's `on_read`."""
+        self._follow()
+        if self._monitor:
+            self._monitor.offer(crops, boxes, answers, tracks, seconds)
+
+    def turn(self, sinks: Sinks, health: Health) -> None:
+        """Tell what changed; called once a second. Raises RestartNeeded where the policy says so."""
+        self._follow()
+        if self._monitor is None:
+            health.report("drift")
+            return
+        if self._export_asked:
+            self._export_asked = False
+            self._monitor.export()
+        status = self._monitor.status()
+        reading: Reading = self._pieces["reading"]
+        line = alarm_line(status, reading.model, reading.precision)
+        now = time.monotonic()
+        if line != self._told or (now >= self._tell_at and status["samples"]):
+            self._told, self._tell_at = line, now + TELL_SECONDS
+            sinks.event("drift", precision=reading.precision, alarm=line, **status)
+        health.report("drift", line)
+        if is_engines_fault(status) and self._pieces.config.drift.policy == "restart":
+            raise RestartNeeded(f"{line}; this process ends, for its supervisor to start another, which proves its "
+                                "engine first")
+
+    def status(self) -> dict[str, Any]:
+        """Return the monitor's status, and the line of an alarm that stands; {"state": "off"} where it is off."""
+        if self._monitor is None:
+            return OFF
+        reading: Reading = self._pieces["reading"]
+        status = self._monitor.status()
+        return {**status, "alarm": alarm_line(status, reading.model, reading.precision)}
+
+    def close(self) -> None:
+        """Stop the worker; the histograms are written."""
+        if self._monitor:
+            self._monitor.close()
+        if self._before is not None:
+            signal.signal(signal.SIGUSR1, self._before)
+            self._before = None
+
+    def _follow(self) -> None:
+        """Watch the engine that is open now, as the configuration says now."""
+        reading, config = self._pieces["reading"], self._pieces.config.drift
+        if self._of == (reading, config):
+            return
+        if self._monitor:
+            self._monitor.close()
+        self._of, self._monitor = (reading, config), None
+        if not config.enabled:
+            return
+        try:
+            ranges = self._state / FILE if self._state else None
+            self._monitor = DriftMonitor(reading.model, reading.graph, reading.engine.target, config, ranges)
+        except MienError as error:  # a damaged baseline costs the monitor, not the stream
+            log.warning("the drift monitor is off: %s", error)
+
+    def _ask_export(self, number: int, frame: FrameType | None) -> None:
+        self._export_asked = True

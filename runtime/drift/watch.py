@@ -1,0 +1,88 @@
+"""One quantity over time, against its baseline: evidence of a change, a rolling distance, an alarm that stands.
+
+Without a baseline it learns one from its first values. Knows nothing of what the quantity is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.drift.bins import Bins
+from runtime.drift.detector import Detector
+
+LEARN = 500  # first values that stand for a missing baseline
+WINDOW = 500  # last values that the distance is of
+FEW = 50  # values below which the distance says nothing
+CALM = 0.1  # of the stability index, below which an alarm ends: Siddiqi's "no change"
+
+
+@dataclass(frozen=True)
+class WatchRules:
+    """How much may change, how rare false alarms are, and whether smaller values are never drift."""
+
+    tolerance: float
+    values_between_alarms: float
+    above_only: bool = False
+
+
+class Watch:
+    """A quantity's state; some KB, however long it runs."""
+
+    def __init__(self, rules: WatchRules, baseline: Bins | None = None):
+        """Compare with a baseline, or with the first values where it is None."""
+        self._rules = rules
+        self._first: list[float] = []
+        self._recent: deque[int] = deque(maxlen=WINDOW)
+        self._bins: Bins | None = None
+        self.values = self.alarms = 0
+        self.alarming = False
+        self.last = 0.0
+        if baseline is not None:
+            self._begin(baseline)
+
+    @property
+    def learning(self) -> bool:
+        """Whether there is no baseline yet."""
+        return self._bins is None
+
+    def add(self, value: float) -> bool:
+        """Take one finite value; returns whether an alarm begins."""
+        self.values, self.last = self.values + 1, value
+        if self._bins is None:
+            self._first.append(value)
+            if len(self._first) == LEARN:
+                self._begin(Bins.of(np.array(self._first)))
+                self._first.clear()
+            return False
+        place = self._bins.place(value)
+        self._recent.append(place)
+        crossed = self._detector.add(place)
+        self.alarms += crossed
+        begins = crossed and not self.alarming
+        if crossed:
+            self.alarming = True
+        elif self.alarming and len(self._recent) == WINDOW and self.stability < CALM:
+            self.alarming = False
+        return begins
+
+    @property
+    def stability(self) -> float:
+        """The stability index of the last values; 0 while they are few."""
+        if self._bins is None or len(self._recent) < FEW:
+            return 0.0
+        return self._bins.stability(np.bincount(self._recent, minlength=len(self._bins.counts)).tolist())
+
+    @property
+    def progress(self) -> float:
+        """How much of the way to an alarm the evidence has gone, 0–1."""
+        return 0.0 if self._bins is None else self._detector.progress
+
+    def _begin(self, baseline: Bins) -> None:
+        self._bins = baseline.upper_half() if self._rules.above_only else baseline
+        limits = self._bins.limits(self._rules.tolerance)
+        if self._rules.above_only:
+            limits = (1.0, *limits[1:])
+        self._detector = Detector(limits, self._rules.values_between_alarms)

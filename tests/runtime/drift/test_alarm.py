@@ -1,0 +1,76 @@
+"""What a person reads of an alarm, and the command that it names."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_model import write_tiny_model
+
+import mien
+from runtime.card import Model, load_model
+from runtime.drift.alarm import alarm_line, is_engines_fault, recalibrate_command
+
+
+def status(*alarming: str, **more: Any) -> dict[str, Any]:
+    return {"why": "", "alarming": list(alarming), "compared_with": "calibration",
+            "ranges": {"file": "/var/lib/mien/ranges.hist", "faces": 9}, **more}
+
+
+@pytest.fixture
+def calibrated(tmp_path: Path) -> Model:
+    model = load_model(write_tiny_model(tmp_path / "my model"))
+    return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration={"thresholds": {"unit": 0.5}}))
+
+
+def test_no_alarm_has_no_line(calibrated: Model) -> None:
+    assert alarm_line(status(), calibrated, "int8") == ""
+
+
+def test_a_changed_world_names_the_command_that_recalibrates(calibrated: Model) -> None:
+    line = alarm_line(status("brightness", "contrast"), calibrated, "int8")
+    assert line.startswith("the camera no longer sees what was calibrated on (brightness, contrast); mien calibrate ")
+    assert line.endswith("my model' --from-histograms /var/lib/mien/ranges.hist")
+
+
+def test_an_engine_that_departs_alone_is_its_own_fault(calibrated: Model) -> None:
+    assert is_engines_fault(status("log_kl")) and not is_engines_fault(status("log_kl", "energy"))
+    line = alarm_line(status("log_kl"), calibrated, "int8")
+    assert line.startswith("the engine departs from FP32 more than it did") and "--precision int8" in line
+
+
+def test_both_at_once_say_both(calibrated: Model) -> None:
+    assert "(energy), and the engine errs more on it" in alarm_line(status("log_kl", "energy"), calibrated, "int8")
+
+
+def test_learned_baselines_are_told_apart(calibrated: Model) -> None:
+    line = alarm_line(status("energy", compared_with="first samples"), calibrated, "int8")
+    assert line.startswith("the camera no longer sees what it saw in its first samples")
+
+
+def test_a_monitor_that_stopped_says_why(calibrated: Model) -> None:
+    assert alarm_line(status("energy", why="the drift monitor stopped: x"), calibrated, "int8").endswith("stopped: x")
+
+
+def test_a_shipped_model_is_copied_first() -> None:
+    command = recalibrate_command(status(), load_model(Path("mien-light")))
+    assert command.startswith("cp -r ") and " && mien calibrate my-mien-light --from-histograms " in command
+
+
+@pytest.mark.parametrize("without", ["file", "thresholds"])
+def test_without_histograms_faces_are_asked_for(calibrated: Model, without: str) -> None:
+    model, found = calibrated, status()
+    if without == "file":
+        found["ranges"]["file"] = ""
+    else:
+        model = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration={}))
+    assert recalibrate_command(found, model).endswith("my model' --images PATH")
+
+
+def test_the_command_is_one_that_mien_takes(calibrated: Model) -> None:
+    import shlex
+
+    words = shlex.split(recalibrate_command(status(), calibrated))
+    assert words[0] == "mien" and mien.make_parser().parse_args(words[1:]).from_histograms

@@ -1,0 +1,93 @@
+"""Events → a page that stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import mien
+from runtime.drift.chart import Line, chart
+from runtime.drift.report import page, read_events
+from runtime.errors import BadInput
+
+BEGIN = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
+
+
+def event(minutes: int, alarm: str = "", run: str = "a", kl: float | None = 1e-3, **more: Any) -> str:
+    when = (BEGIN + timedelta(minutes=minutes)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    facts = {"samples": 5, "last": 1.0, "stability": 0.01 * minutes, "evidence": 0.1, "alarms": 0, "alarming": False}
+    return json.dumps({"seq": minutes, "event": "drift", "run": run, "time": when, "precision": "int8", "alarm": alarm,
+                       "state": "alarm" if alarm else "watching", "samples": minutes, "agreement": 0.99, "kl": kl,
+                       "confidence_shift": 0.0, "compared_with": "calibration",
+                       "quantities": {"energy": facts, "face_side": facts | {"samples": 0}}, **more})
+
+
+@pytest.fixture
+def events(tmp_path: Path) -> Path:
+    path = tmp_path / "e.jsonl"
+    path.write_text("\n".join(['{"seq":0,"event":"start"}', event(0), event(10), event(20, "the <camera> moved", "b"),
+                               event(30, "the <camera> moved", "b"), '{"seq":4,"event":"dri']))
+    return path
+
+
+def test_a_page_names_the_alarm_once_with_its_time(events: Path) -> None:
+    text = page(read_events([events]))
+    rows = re.findall(r"<tr><td>(2026-11-22 12:20)<td>20<td>the &lt;camera&gt; moved", text)
+    assert len(rows) == 1 and text.index("class='bad'") < text.index("Alarms")
+    assert "<camera>" not in text
+
+
+def test_a_page_asks_for_nothing_from_elsewhere(events: Path) -> None:
+    text = page(read_events([events]))
+    assert not re.search(r"<script|https?://|@import|url\(|<img|<link", text)
+    assert text.count("<svg") == 5 and text.count("</svg>") == 5
+
+
+def test_only_quantities_that_were_seen_are_drawn(events: Path) -> None:
+    svgs = "".join(re.findall(r"<svg.*?</svg>", page(read_events([events])), re.DOTALL))
+    assert "NaN" not in svgs and "face_side" not in svgs
+
+
+def test_a_line_is_broken_where_a_run_ended(events: Path) -> None:
+    path = re.search(r'labels as FP32.*?stroke-width="1.6"', page(read_events([events])), re.DOTALL)
+    assert path and path[0].count("M") == 3  # the axes, and one piece a run
+
+
+def test_rotated_files_are_put_in_order(tmp_path: Path) -> None:
+    for name, minutes in (("b", 20), ("a", 10)):
+        (tmp_path / name).write_text(event(minutes))
+    assert [e.values["samples"] for e in read_events([tmp_path / "b", tmp_path / "a"])] == [10, 20]
+
+
+@pytest.mark.parametrize(("content", "found"), [
+    ("", "found none"), ('{"event":"start"}\n', "found none"), ("no\n" + event(0), "in line 1"),
+    ('{"event":"drift"}\n' + event(0), "in line 1"), ("[1]\n" + event(0), "in line 1")])
+def test_other_files_are_refused(tmp_path: Path, content: str, found: str) -> None:
+    (tmp_path / "e.jsonl").write_text(content)
+    with pytest.raises(BadInput, match=found):
+        read_events([tmp_path / "e.jsonl"])
+
+
+def test_the_verb_writes_the_page_and_says_what_stands(
+    events: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mien.main(["drift", "report", str(events), "--out", str(tmp_path / "r.html"), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["events"] == 4 and "the <camera> moved" in told.err
+    assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
+    assert mien.main(["drift", "report", str(tmp_path / "none"), "--out", str(tmp_path / "r2.html")]) == 2
+    assert not (tmp_path / "r2.html").exists()
+
+
+@given(st.lists(st.tuples(st.floats(0, 2e9), st.none() | st.floats(-1e6, 1e6)), max_size=20))
+def test_any_points_lie_inside_the_chart(points: list[tuple[float, float | None]]) -> None:
+    svg = chart("t", [Line("x", tuple(sorted(points, key=lambda p: p[0])))], str)
+    places = [float(n) for n in re.findall(r"[ML](-?[\d.]+) ", svg)]
+    assert all(0 <= place <= 900 for place in places) and "nan" not in svg

@@ -1,0 +1,147 @@
+"""The monitor in a whole stream: events, health, metrics, histograms, a reload, the policy."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from kiosk import endless_folder, events_in, finish, has_event, start, wait_until, write_config
+from watched_model import watched_model
+
+from runtime import reading as reading_module
+from runtime.card import load_model, save_card
+from runtime.drift import monitor, stream_drift
+from runtime.drift.config import DriftConfig
+from runtime.errors import RestartNeeded
+from runtime.ranges_file import read_ranges
+from runtime.stream import run_stream
+from runtime.stream_config import StreamConfig, SupervisionConfig
+
+EAGER = DriftConfig(seconds_between=0.0, budget=1.0)
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, face_photo: np.ndarray) -> Path:
+    return endless_folder(tmp_path / "in", face_photo, frames=2000)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model that watches its engine alone, and whose card names a range: histograms are kept."""
+    found = watched_model(tmp_path / "model", world=False)
+    save_card(found.directory, dataclasses.replace(found.card, calibration={"thresholds": {"unit": 0.5}}))
+    return found.directory
+
+
+@pytest.fixture
+def drifting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine answers otherwise once the golden faces are behind it, and one face counts as many people's."""
+    real = reading_module.CountedEngine.run
+
+    def run(self: Any, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: values * np.float32(1.1) for name, values in real(self, arrays).items()}
+
+    monkeypatch.setattr(reading_module.CountedEngine, "run", run)
+    monkeypatch.setattr(monitor, "ASAP", (-math.inf, 0.0))
+
+
+def config(pictures: Path, model: Path, folder: Path, drift: DriftConfig, frames: int = 0) -> StreamConfig:
+    return StreamConfig(str(pictures), model=str(model), faces="haar", threads=1, events=folder / "e.jsonl",
+                        drift=drift, max_frames=frames, supervision=SupervisionConfig(state=folder / "state"))
+
+
+def test_a_drifting_engine_is_an_event_and_a_trouble_and_by_policy_a_restart(
+    tmp_path: Path, pictures: Path, model: Path, drifting: None
+) -> None:
+    with pytest.raises(RestartNeeded, match="the engine departs from FP32") as caught:
+        run_stream(config(pictures, model, tmp_path, dataclasses.replace(EAGER, policy="restart")))
+    assert caught.value.exit_code == 75
+    found = events_in(tmp_path / "e.jsonl")
+    drift = next(e for e in found if e["event"] == "drift" and e["alarm"])
+    assert drift["alarming"] == ["log_kl"] and drift["samples"] < 500 and drift["quantities"]["log_kl"]["alarms"] >= 1
+    health = next(e for e in found if e["event"] == "health" and "drift" in e["troubles"])
+    assert (health["state"], health["troubles"]["drift"]) == ("degraded", drift["alarm"])
+    assert found[-1]["event"] == "end"
+
+
+def test_the_histograms_are_there_when_a_stream_has_ended(tmp_path: Path, pictures: Path, model: Path) -> None:
+    counts = []
+    for _ in range(2):
+        run_stream(config(pictures, model, tmp_path, EAGER, frames=40))
+        ranges = read_ranges(tmp_path / "state" / "ranges.hist")
+        counts.append(ranges.images)
+    assert 1 <= counts[0] < counts[1] and set(ranges.histograms) == {"unit"}
+
+
+def test_no_crop_is_written(tmp_path: Path, pictures: Path, model: Path) -> None:
+    run_stream(config(pictures, model, tmp_path, EAGER, frames=40))
+    assert {p.name for p in (tmp_path / "state").iterdir()} == {"stream.lock", "ranges.hist"}
+    assert {p.name for p in tmp_path.iterdir()} == {"in", "model", "state", "e.jsonl"}
+
+
+def test_switched_off_nothing_runs(
+    tmp_path: Path, pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_drift, "DriftMonitor", None)  # would fail if it were called
+    run_stream(config(pictures, model, tmp_path, DriftConfig(enabled=False), frames=3))
+    assert not (tmp_path / "state" / "ranges.hist").exists()
+
+
+def test_a_damaged_baseline_costs_the_monitor_only(
+    tmp_path: Path, pictures: Path, model: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (model / "drift.json").write_text("{}")
+    assert run_stream(config(pictures, model, tmp_path, EAGER, frames=3)).frames == 3
+    assert "the drift monitor is off: expected the bytes whose hash is in card.json" in caplog.text
+
+
+def test_points_for_the_report_come_while_nothing_changes(
+    tmp_path: Path, pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream_drift, "TELL_SECONDS", 0.0)
+    monkeypatch.setattr("runtime.supervision.EVERY_SECONDS", 0.05)
+    run_stream(config(pictures, model, tmp_path, EAGER, frames=60))
+    told = [e for e in events_in(tmp_path / "e.jsonl") if e["event"] == "drift"]
+    assert told and told[-1]["alarm"] == "" and told[-1]["samples"] >= 1 and told[-1]["precision"] == "fp32"
+
+
+def test_a_signal_has_the_histograms_written_and_a_reload_switches_the_monitor_off(
+    tmp_path: Path, pictures: Path, model: Path
+) -> None:
+    keys: dict[str, Any] = {"source": pictures, "model": model, "faces": "haar", "events": tmp_path / "e.jsonl",
+                            "threads": 1, "supervision": {"state": str(tmp_path / "state")}}
+    path = write_config(tmp_path / "s.yaml", **keys)
+    running = start(path)
+    wait_until(lambda: has_event(tmp_path / "e.jsonl", "faces"), running)
+    ranges = tmp_path / "state" / "ranges.hist"
+
+    def asked() -> bool:
+        running.send_signal(signal.SIGUSR1)
+        return ranges.exists()
+
+    wait_until(asked, running)
+    assert read_ranges(ranges).images >= 1
+    write_config(path, **keys, drift={"enabled": False})
+    running.send_signal(signal.SIGHUP)
+    wait_until(lambda: has_event(tmp_path / "e.jsonl", "reload", done=True), running)
+    os.remove(ranges)  # a monitor that still ran would write it at the end
+    wait_until(lambda: not list(Path(f"/proc/{running.pid}/task").glob("*/comm")) or "drift" not in {
+        (task / "comm").read_text().strip() for task in Path(f"/proc/{running.pid}/task").iterdir()}, running)
+    running.send_signal(signal.SIGTERM)
+    code, summary, told = finish(running)
+    assert (code, summary["ended"]) == (0, "stopped"), told
+    assert not ranges.exists()
+
+
+def test_the_status_is_plain_json(tmp_path: Path, pictures: Path, model: Path) -> None:
+    watching = monitor.DriftMonitor(load_model(model), "fp32", "cpu", EAGER)
+    assert json.loads(json.dumps(watching.status(), allow_nan=False)) == watching.status()
+    watching.close()
