@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-gpu test-opencv5 lint kills slot-kills bundle-mutations deploy-drops results results-faces results-calibration results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops results results-faces results-calibration results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -38,6 +38,30 @@ bundle-mutations: $(VENV)/.installed-dev
 deploy-drops: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow tests/faults/test_deploy_17_23_50_54.py
 
+# Every fault of tests/faults, injected, and what was seen as the tables of docs/reliability.md: minutes.
+reliability: $(VENV)/.installed-dev
+	mkdir -p build
+	$(BIN)/python -m pytest tests/faults --ignore tests/faults/test_reliability_table.py -o junit_family=xunit1 \
+	    --junitxml=build/faults.xml
+	$(BIN)/python tests/faults/reliability_table.py build/faults.xml docs/reliability.md
+
+# A face for streams that nobody looks at: the public-domain photograph that comes with matplotlib.
+FACE = $$($(BIN)/python -c "from matplotlib import cbook; print(cbook.get_sample_data('grace_hopper.jpg', False))")
+
+# 200 failures of a camera's process and 20 of the whole stream: fifteen minutes.
+recovery: $(VENV)/.installed-dev
+	$(BIN)/python -m runtime.bench.recovery --face "$(FACE)" --failures 200 \
+	    --record docs/results/bench-recovery-cpu.json
+
+# Ten minutes of the stream as fast as it goes, too few frames for the bound; make soak SOAK_FRAMES=1000000 takes hours.
+SOAK_FRAMES ?= 60000
+soak: $(VENV)/.installed-dev
+	$(BIN)/python -m runtime.bench.soak --face "$(FACE)" --frames $(SOAK_FRAMES) --record docs/results/soak-cpu.json
+
+# 100,000 mutated inputs over all that reads hostile bytes. The suite has 2,000.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz/many_inputs.py --inputs 100000 --record docs/results/fuzz.json
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -62,6 +86,10 @@ results: $(VENV)/.installed-dev
 	$(BIN)/mien bench mien-light --checks docs/results/mien-light-*-cpu-PrivateTest.json \
 	    --record docs/results/bench-mien-light-cpu.json
 	$(BIN)/python -m runtime.bench.overhead mien-light --record docs/results/engine-overhead-cpu.json
+	$(BIN)/python -m export.drift_record mien-light --data $(MIEN_DATA)/fer2013 \
+	    --record docs/results/drift-mien-light-cpu.json
+	$(BIN)/mien demo --out demo && $(BIN)/python -m runtime.bench.drift demo/clip.mp4 \
+	    --record docs/results/bench-drift-cpu.json
 	$(BIN)/mien bench-train --data $(MIEN_DATA)/fer2013 --record docs/results/bench-train-cpu.json
 	$(BIN)/mien oracle mien-light --data $(MIEN_DATA)/fer2013 --draws 59 \
 	    --record docs/results/oracle-mien-light-cpu.json

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from export import (
     board_verbs,
     build_verbs,
+    drift_verbs,
     equalize_verbs,
     fine_tune_verbs,
     gate_verbs,
@@ -21,6 +22,7 @@ from export import (
 )
 from export.bundle import verbs as bundle_verbs
 from export.calibrate_flags import require_calibrate_flags
+from export.deploy import verbs as deploy_verbs
 from export.faces import verbs as faces_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, BadInput
@@ -229,10 +231,12 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
     p.add_argument("--frames", type=int, default=150)
 
+    drift_verbs.add_verbs(verb)
     oracle_verbs.add_verbs(verb)
     equalize_verbs.add_verbs(verb)
     faces_verbs.add_verbs(verb)
     sensitivity_verbs.add_verbs(verb)
     fine_tune_verbs.add_verbs(verb)
     bundle_verbs.add_verbs(verb)
+    deploy_verbs.add_verbs(verb)
     why_verbs.add_verbs(verb)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from runtime.drift.gauges import gauges_of
 from runtime.errors import Unavailable
 from runtime.health import STATES, Health
 from runtime.pipeline import Tally
@@ -38,6 +39,7 @@ class Snapshot:
     memory_bytes: int
     uptime_seconds: float
     engine: Mapping[str, Any] = field(default_factory=dict)
+    drift: Mapping[str, Any] = field(default_factory=dict)  # the monitor's status
 
 
 class MetricsServer:
@@ -110,6 +112,11 @@ class MetricsServer:
         yield GaugeMetricFamily("mien_uptime_seconds", "Seconds since the stream began", value=snapshot.uptime_seconds)
         yield InfoMetricFamily("mien_engine", "What reads expressions",
                                value={k: str(v) for k, v in snapshot.engine.items()})
+        for gauge in gauges_of(snapshot.drift):
+            family = GaugeMetricFamily(gauge.name, gauge.text, labels=["quantity"] if "" not in gauge.values else [])
+            for quantity, value in gauge.values.items():
+                family.add_metric([quantity] if quantity else [], value)
+            yield family
 
 
 def _exposition(collect: Callable[[], Iterator[Metric]]) -> Callable[[], Page]:

@@ -10,12 +10,17 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from runtime.camera.source import Frame, FrameSource
 from runtime.expressions import Expression, ExpressionReader
 from runtime.faces.detector import FaceDetector, Faces
 from runtime.stage_times import StageTimes
 from runtime.steady import SteadyLabels
 from runtime.tracking import FaceTracker
+
+# crops (N, C, H, W) uint8, their boxes (N, 4) px, the answers, the tracks, the frame's seconds
+OnRead = Callable[[np.ndarray, np.ndarray, Sequence[Expression | None], Sequence[int], float], None]
 
 
 @dataclass(frozen=True)
@@ -72,15 +77,16 @@ class Pipeline:
         labels: SteadyLabels | None = None,
         on_progress: Callable[[], None] = lambda: None,
         on_idle: Callable[[], None] = lambda: None,
+        on_read: OnRead = lambda crops, boxes, answers, tracks, seconds: None,
     ):
         """Join open stages; they are closed by who opened them. Without a tracker every frame is detected.
 
         on_progress is called after each frame that passed and each idle tick: a watchdog's sign of life. on_idle is
-        called when a live source had no frame for a while.
+        called when a live source had no frame for a while. on_read hears what the engine was shown and answered.
         """
         self._source, self._detector, self._reader, self._sinks = source, detector, reader, sinks
         self._tracker, self._steady = tracker or FaceTracker(), labels or SteadyLabels(reader.labels)
-        self._on_progress, self._on_idle = on_progress, on_idle
+        self._on_progress, self._on_idle, self._on_read = on_progress, on_idle, on_read
         self._times, self._ages, self._labels = StageTimes(), StageTimes(), Counter[str]()
         self._frames = self._with_faces = self._faces = self._detections = self._not_finite = self._idle = 0
         self._seconds, self._ended = 0.0, "not run"
@@ -140,6 +146,7 @@ class Pipeline:
             crops = self._reader.crop(frame.image, faces.boxes[due], landmarks)
         with self._times.timed("infer"):
             answers = self._reader.infer(crops)
+            self._on_read(crops, faces.boxes[due], answers, [tracks[place] for place in due], frame.seconds)
         self._steady.read([tracks[place] for place in due], answers, frame.seconds)
         self._steady.keep(self._tracker.living)
         with self._times.timed("sinks"):

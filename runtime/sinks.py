@@ -1,4 +1,4 @@
-"""Where scenes go: events, MQTT, metrics, an annotated video, a window. Each may fail without stopping inference.
+"""Where scenes go: events, MQTT, metrics, the dashboard, a video, a window. Each may fail without stopping inference.
 
 Opens them and hands scenes on; knows nothing of what each writes.
 """
@@ -13,13 +13,16 @@ import cv2
 import numpy as np
 
 from runtime.annotate import annotate
-from runtime.errors import MienError
+from runtime.camera.source import FrameSource
+from runtime.dashboard.publish import Publisher
+from runtime.errors import BadInput, MienError
 from runtime.events import EventLog
 from runtime.health import Health
 from runtime.metrics import MetricsServer
 from runtime.mqtt import MqttSink
 from runtime.pieces import Closable, Piece, Pieces
 from runtime.pipeline import Scene, Tally
+from runtime.privacy import require_permission, why_not_record
 from runtime.stream_config import StreamConfig
 from runtime.video import VideoFileWriter
 from runtime.window import Window
@@ -29,8 +32,8 @@ log = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of the annotated video, where the source knows no rate
 
 
-def sink_pieces(health: Health, fps: Callable[[], float | None]) -> list[Piece]:
-    """Return how every sink is opened; `fps` is asked when a video begins."""
+def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece]:
+    """Return how every sink is opened; `source` is asked when a video begins."""
     def events(config: StreamConfig) -> Closable:
         return EventLog(config.events, config.event_files)
 
@@ -47,11 +50,24 @@ def sink_pieces(health: Health, fps: Callable[[], float | None]) -> list[Piece]:
         health.report("metrics")
         return server
 
+    def dashboard(config: StreamConfig) -> Closable | None:
+        if not config.dashboard.port:
+            return None
+        try:
+            publisher = Publisher(config.dashboard, health)
+        except BadInput as error:
+            log.warning("%s; the stream goes on without", error)
+            health.report("dashboard", str(error))
+            return None
+        health.report("dashboard")
+        return publisher
+
     return [Piece("events", ("events", "event_files"), events),
             Piece("mqtt", ("mqtt",), lambda config: MqttSink(config.mqtt) if config.mqtt.host else None),
             Piece("metrics", ("metrics",), metrics),
+            Piece("dashboard", ("dashboard",), dashboard),
             Piece("window", ("view",), lambda config: Window() if config.view else None),
-            Piece("video", ("video",), lambda config: _Video(config, fps()) if config.video else None)]
+            Piece("video", ("video",), lambda config: _Video(config, source()) if config.video else None)]
 
 
 class Sinks:
@@ -73,7 +89,10 @@ class Sinks:
         labels = self._pieces["reading"].reader.labels
         self._pieces["events"].write_faces(scene.frame, scene.faces, scene.expressions, labels, scene.tracks,
                                            scene.steady)
-        shows = {name: self._pieces[name] for name in ("window", "video") if self._pieces[name] is not None}
+        if dashboard := self._pieces["dashboard"]:
+            dashboard.saw(scene)
+        shows = {name: show for name, show in (("window", self._pieces["window"]), ("video", self._recording()))
+                 if show is not None}
         if not shows:
             return
         drawn = annotate(scene.frame.image, scene.faces, scene.steady, labels, self._pieces.config.notice)
@@ -94,14 +113,17 @@ class Sinks:
         """Return what sinks lost so far, by name."""
         events: EventLog = self._pieces["events"]
         mqtt: MqttSink | None = self._pieces["mqtt"]
+        dashboard: Publisher | None = self._pieces["dashboard"]
         return {"events_written": events.written, "events_lost": events.lost, "events_repaired": events.repaired,
-                "pictures_failed": self.failed_pictures, **({"mqtt_dropped": mqtt.dropped} if mqtt else {})}
+                "pictures_failed": self.failed_pictures, **({"mqtt_dropped": mqtt.dropped} if mqtt else {}),
+                **({"dashboard_failed": dashboard.failed} if dashboard else {})}
 
     def report(self) -> None:
         """Tell the health what sinks suffer from."""
         mqtt: MqttSink | None = self._pieces["mqtt"]
         self._health.report("events", self._pieces["events"].failing)
         self._health.report("mqtt", mqtt.trouble if mqtt else "")
+        self._recording()  # one whose time came ends though no frame comes
 
     def finish(self, tally: Tally) -> None:
         """End the events with their counts, and give the video its name."""
@@ -116,6 +138,26 @@ class Sinks:
         self.event("end", **counts, lost_events=events.lost)
         events.close()
 
+    def _recording(self) -> _Video | None:
+        """Return the video if pictures may be kept now; one whose permission ended is finished, and that is told."""
+        video: _Video | None = self._pieces["video"]
+        if video is None or video.done:
+            return None
+        if not self._pieces["source"].live:
+            return video
+        recording = self._pieces.config.recording
+        if why := why_not_record(recording):
+            self.event("recording", state="ended", found=why, purpose=recording.purpose)
+            try:
+                video.finish()
+            except (MienError, OSError) as error:
+                self._health.report("video", str(error))
+            return None
+        if not video.told:
+            video.told = True
+            self.event("recording", state="began", until=recording.until, purpose=recording.purpose)
+        return video
+
     def _show(self, name: str, show: Any, drawn: np.ndarray) -> None:
         try:
             show.write(drawn)
@@ -127,21 +169,22 @@ class Sinks:
 class _Video:
     """A video file as a piece: a reload that replaces it leaves it whole."""
 
-    def __init__(self, config: StreamConfig, fps: float | None):
+    def __init__(self, config: StreamConfig, source: FrameSource):
         assert config.video is not None  # the piece asked
-        self._writer = VideoFileWriter(config.video, fps or DEFAULT_FPS)
+        if source.live:
+            require_permission(config.recording)
+        self._writer = VideoFileWriter(config.video, source.fps or DEFAULT_FPS)
         self.write = self._writer.write
-        self._done = False
+        self.done = self.told = False  # ended; its begin was made an event
 
     def finish(self) -> None:
-        """Give the file its name. Raises MienError where the disk was full."""
-        self._done = True
-        self._writer.finish()
+        """Give the file its name, once. Raises MienError where the disk was full."""
+        if not self.done:
+            self.done = True
+            self._writer.finish()
 
     def close(self) -> None:
         """Finish what was not; a video without a frame leaves nothing."""
-        if self._done:
-            return
         try:
             self.finish()
         except MienError as error:

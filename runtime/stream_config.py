@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,11 @@ import yaml
 from runtime.camera import names_a_path
 from runtime.camera.recovery import Recovery
 from runtime.config import build, read_yaml
+from runtime.dashboard.settings import DashboardConfig
+from runtime.drift.config import DriftConfig
 from runtime.event_files import EventFiles
 from runtime.faces.model_detector import LONGEST_SIDE
+from runtime.privacy import RecordingConfig
 
 NOTICE = "Facial expressions are being analysed here"
 
@@ -129,13 +133,16 @@ class StreamConfig:
     camera_width: int = 0
     camera_height: int = 0
     camera_fps: float = 0.0
+    recording: RecordingConfig = field(default_factory=RecordingConfig)
     recovery: Recovery = field(default_factory=Recovery)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     event_files: EventFiles = field(default_factory=EventFiles)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     mqtt: MqttConfig = field(default_factory=MqttConfig)
+    dashboard: DashboardConfig = field(default_factory=DashboardConfig)
     supervision: SupervisionConfig = field(default_factory=SupervisionConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)
 
     def __post_init__(self) -> None:
         if not self.source:
@@ -169,6 +176,9 @@ def load_config(path: Path, overrides: Mapping[str, Any] | None = None) -> Strea
     values = read_yaml(path)
     if type(values.get("source")) is int:  # `source: 0`, the first camera, is a number to YAML
         values["source"] = str(values["source"])
+    recording = values.get("recording")
+    if isinstance(recording, dict) and isinstance(recording.get("until"), datetime):  # YAML knows moments
+        recording["until"] = recording["until"].isoformat()
     _lie_beside(path.absolute().parent, values)
     return build(StreamConfig, {**values, **_given(overrides or {})}, str(path))
 
@@ -190,7 +200,7 @@ def _given(values: Mapping[str, Any]) -> dict[str, Any]:
 def _lie_beside(folder: Path, values: dict[str, Any]) -> None:
     """Make the relative paths of a file's keys absolute, its sections' too."""
     paths = {"recovery": ("credentials",), "mqtt": ("password_file", "ca_file", "certificate", "key"),
-             "supervision": ("state",)}
+             "dashboard": ("token_file", "certificate", "key", "folder"), "supervision": ("state",)}
     for key in ("source", "model", "cache", "faces", "events", "video"):
         value = values.get(key)
         if isinstance(value, str) and value and _is_path(key, value, folder):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.camera.source import FrameSource
+from runtime.drift.stream_drift import StreamDrift
 from runtime.errors import RestartNeeded
 from runtime.health import CAMERA, Change, Health
 from runtime.memory_slope import MemorySlope, resident_memory
@@ -37,9 +38,11 @@ def state_folder(config: SupervisionConfig, environment: Mapping[str, str]) -> P
 class Supervision:
     """Watches one running stream; `turn` is called between frames."""
 
-    def __init__(self, pieces: Pieces, sinks: Sinks, health: Health, notifier: Notifier, tally: Callable[[], Tally]):
+    def __init__(self, pieces: Pieces, sinks: Sinks, health: Health, notifier: Notifier, tally: Callable[[], Tally],
+                 drift: StreamDrift):
         """Watch open pieces; `tally` gives the pipeline's counts so far."""
         self._pieces, self._sinks, self._health, self._notifier, self._tally = pieces, sinks, health, notifier, tally
+        self._drift = drift
         supervision = pieces.config.supervision
         self._memory = MemorySlope(supervision.memory_slope, supervision.memory_window)
         self._began = self._seen = time.monotonic()
@@ -55,7 +58,10 @@ class Supervision:
         self._notifier.ready(f"{self._health.state}: {self._pieces['source'].name}")
 
     def turn(self) -> None:
-        """Say that the loop went round, and once a second all the rest. Raises RestartNeeded where memory leaks."""
+        """Say that the loop went round, and once a second all the rest.
+
+        Raises RestartNeeded where memory leaks, or the engine drifts and the policy says so.
+        """
         self._notifier.progress()
         now = time.monotonic()
         if metrics := self._pieces["metrics"]:
@@ -72,18 +78,23 @@ class Supervision:
         if now - self._began > SETTLED_SECONDS:
             self._pieces["reading"].failures.settled()
         self.show()
+        self._drift.turn(self._sinks, self._health)
 
     def show(self) -> None:
-        """Give Prometheus and systemd the counts as they are."""
+        """Give Prometheus, the dashboard and systemd the counts as they are."""
         tally = self._tally()
         self._notifier.status(f"{self._health.state}: {tally.frames} frames, {tally.faces} faces")
-        metrics = self._pieces["metrics"]
-        if metrics is None:
+        metrics, dashboard, reading = (self._pieces[name] for name in ("metrics", "dashboard", "reading"))
+        if metrics is None and dashboard is None:
             return
         source: FrameSource = self._pieces["source"]
         camera = {f"camera_{name}": count for name, count in source.counts().items()}
-        metrics.show(Snapshot(tally, {**self._sinks.counts(), **camera}, resident_memory(),
-                              time.monotonic() - self._began, self._pieces["reading"].facts()))
+        snapshot = Snapshot(tally, {**self._sinks.counts(), **camera}, resident_memory(),
+                            time.monotonic() - self._began, reading.facts(), self._drift.status())
+        if metrics:
+            metrics.show(snapshot)
+        if dashboard:
+            dashboard.show(snapshot, source.name, reading.reader.labels)
 
     def end(self) -> None:
         """Say that the end began."""

@@ -1,4 +1,4 @@
-"""The verbs that run on a device: stream, prepare, doctor, bench. Flags and words here; the work is elsewhere.
+"""A device's verbs: stream, dashboard, purge, prepare, doctor, bench, slot. Flags and words; the work is elsewhere.
 
 Imports nothing heavy until a verb runs."""
 
@@ -10,7 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from runtime.command_line import AddVerb, print_json, say
+from runtime.drift import verbs as drift_verbs
 from runtime.errors import DONE, UNAVAILABLE, BadInput
+from runtime.slots import verbs as slot_verbs
 
 TARGETS = ("cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
 STREAM_FLAGS = ("source", "model", "precision", "target", "cache", "faces", "events", "video", "view", "max_frames",
@@ -41,6 +43,48 @@ def verb_stream(args: argparse.Namespace) -> int:
     say(summary.to_text())
     if args.json:
         print(summary.to_json(), flush=True)
+    return DONE
+
+
+def verb_dashboard(args: argparse.Namespace) -> int:
+    """Serve the web page of the stream that runs with the same stream.yaml."""
+    from runtime.core_dumps import forbid_core_dumps
+    from runtime.dashboard.access import make_token
+    from runtime.dashboard.run import run_dashboard
+
+    logging.basicConfig(format="mien: %(message)s")
+    forbid_core_dumps()
+    if args.make_token:
+        make_token(args.make_token)
+        say(f"a new token lies in {args.make_token}; name it as dashboard.token_file")
+    elif args.config:
+        run_dashboard(args.config)
+    else:
+        raise BadInput("expected --config or --make-token, found neither; mien dashboard --config stream.yaml")
+    return DONE
+
+
+def verb_purge(args: argparse.Namespace) -> int:
+    """List, and with --yes delete, what a stream left that tells of people."""
+    import os
+    from contextlib import nullcontext
+
+    from runtime.purge import delete, kinds_of, look, no_stream, seconds_of
+    from runtime.stream_config import load_config
+
+    config, older_than = load_config(args.config), seconds_of(args.older_than) if args.older_than else 0.0
+    kinds = kinds_of(config, os.environ)
+    live = any(each.kind.live for each in look(kinds, older_than)[0])
+    with no_stream(config, os.environ) if live and args.yes else nullcontext():
+        found, alone = look(kinds, older_than)
+        for line in [*(each.to_text() for each in found), *alone]:
+            say(line)
+        if args.yes:
+            delete(found)
+    say(f"{len(found)} files, {sum(each.bytes for each in found)} bytes: "
+        f"{'deleted' if args.yes else 'nothing was deleted; --yes deletes them'}")
+    if args.json:
+        print_json({"deleted": args.yes, "files": [str(each.path) for each in found], "left": alone})
     return DONE
 
 
@@ -130,6 +174,8 @@ def verb_bench(args: argparse.Namespace) -> int:
 
 def add_verbs(verb: AddVerb) -> None:
     """Declare this room's verbs and their flags."""
+    drift_verbs.add_verbs(verb)
+
     p = verb("stream", verb_stream)
     p.add_argument("source", nargs="?", help="v4l2:///dev/video0, 0, a video file, a folder of images, an image")
     p.add_argument("--config", type=Path, help="a stream.yaml; the flags below override it")
@@ -146,6 +192,15 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--max-faces", type=int, help="read at most so many faces a frame, largest first")
     p.add_argument("--threads", type=int, help="CPU threads of the engines; 0: every core")
     p.add_argument("--threshold", type=float, help="probability below which a face is 'unsure'")
+
+    p = verb("dashboard", verb_dashboard)
+    p.add_argument("--config", type=Path, help="the stream.yaml that the stream runs with")
+    p.add_argument("--make-token", type=Path, metavar="FILE", help="write a new token to a new file, and stop")
+
+    p = verb("purge", verb_purge)
+    p.add_argument("--config", type=Path, required=True, help="the stream.yaml whose stream wrote it")
+    p.add_argument("--older-than", metavar="AGE", help="only what was last written before: 7d, 12h, 30m")
+    p.add_argument("--yes", action="store_true", help="delete; without it they are only listed")
 
     p = verb("prepare", verb_prepare)
     p.add_argument("model", nargs="?", help="a model directory, or a shipped model's name")
@@ -172,3 +227,5 @@ def add_verbs(verb: AddVerb) -> None:
 
     p = verb("doctor", verb_doctor)
     p.add_argument("--devices", action="store_true", help="print the table of JetPacks and desktops that are known")
+
+    slot_verbs.add_verbs(verb)

@@ -29,6 +29,8 @@ ONLY_IN = {
     "PIL": "train/speed.py",
     "prometheus_client": "runtime/metrics.py",
     "paho": "runtime/mqtt.py",
+    "starlette": "runtime/dashboard/site.py",
+    "uvicorn": "runtime/dashboard/serve.py",
     "onnxruntime": "runtime/engines/onnxruntime_engine.py",
     "tensorrt": "runtime/engines/tensorrt_api.py",
     "tensorrt_rtx": "runtime/engines/tensorrt_api.py",
@@ -111,7 +113,7 @@ def loaded_by(modules: str) -> set[str]:
 
 
 HEAVY = {"torch", "onnx", "onnxsim", "matplotlib", "tensorrt", "tensorrt_rtx", "pycuda", "cuda", "paho",
-         "prometheus_client"}
+         "prometheus_client", "starlette", "uvicorn"}
 
 
 @pytest.mark.parametrize("modules", [

@@ -99,5 +99,5 @@ def test_a_wrong_value_in_a_section_is_refused(tmp_path: Path, text: str, told: 
 def test_the_sections_of_stream_yaml_have_every_key_with_its_default_and_a_comment() -> None:
     values = read_yaml(ROOT / "stream.yaml")
     config = StreamConfig("x")
-    for section in ("tracking", "smoothing", "recovery", "event_files", "metrics", "mqtt", "supervision"):
+    for section in ("tracking", "smoothing", "recovery", "event_files", "metrics", "mqtt", "dashboard", "supervision"):
         assert list(values[section]) == [f.name for f in dataclasses.fields(getattr(config, section))]
