@@ -34,7 +34,7 @@ from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
 from runtime.core_dumps import forbid_core_dumps
 from runtime.drift.stream_drift import StreamDrift
-from runtime.errors import DONE, FAILED, BadConfig, MienError, RestartNeeded
+from runtime.errors import DONE, FAILED, BadConfig, GpuLost, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector
@@ -158,7 +158,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
 def _tracker(config: StreamConfig, source: FrameSource) -> FaceTracker:
     """Follow faces in moving pictures; a folder's images have nothing to do with each other."""
     tracking = config.tracking
-    if not source.live and source.fps is None:
+    if source.still:
         return FaceTracker(TrackRules(most=config.max_faces))
     return FaceTracker(TrackRules(tracking.births, tracking.misses, tracking.expire, config.max_faces),
                        tracking.detect_every)
@@ -173,6 +173,7 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
     """Return how each part is opened, in order: nothing is written before an engine agreed with its golden faces."""
     source: list[FrameSource] = []
     labels: list[str] = []
+    target_now: list[str] = []
 
     def open_model(new: StreamConfig) -> Reading:
         reading = open_reading(new, state)
@@ -181,11 +182,26 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
             raise BadConfig(f"expected a model with the labels {', '.join(labels)}, found "
                             f"{', '.join(reading.reader.labels)}; restart the stream for that")
         labels[:] = reading.reader.labels
+        target_now[:] = [reading.engine.target]
         return reading
 
     def open_faces(new: StreamConfig) -> FaceDetector:
-        return open_detector(new.faces, new.max_faces, new.face_threshold, new.threads, new.face_precision, new.target,
-                             new.cache, new.face_side)
+        def opened(precision: str, target: str) -> FaceDetector:
+            return open_detector(new.faces, new.max_faces, new.face_threshold, new.threads, precision, target,
+                                 new.cache, new.face_side)
+
+        target = target_now[0]  # where expressions are read: they may have fallen back
+        try:
+            found = opened(new.face_precision, target)
+        except GpuLost:
+            raise
+        except MienError as error:
+            if state is None or target == "cpu":
+                raise
+            health.report("detector", f"{error}; it runs on the CPU")
+            return opened("fp32", "cpu")
+        health.report("detector")
+        return found
 
     def open_camera(new: StreamConfig) -> FrameSource:
         mode = CameraMode(new.camera_width, new.camera_height, new.camera_fps)

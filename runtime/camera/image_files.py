@@ -68,6 +68,7 @@ class ImageFiles(FrameSource):
         self._paths = paths
         self.name = name
         self.fps = 10.0
+        self.still = True
         self.size = None
         self.damaged = 0
 

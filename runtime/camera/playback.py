@@ -18,6 +18,7 @@ class Playback(FrameSource):
         self._open_again, self._paced, self._loop = open_again, paced, loop
         self._source = open_again()
         self.name, self.fps, self.size = self._source.name, self._source.fps, self._source.size
+        self.still = self._source.still
         self._damaged_before = self._dropped = 0
 
     @property

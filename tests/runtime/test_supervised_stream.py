@@ -15,6 +15,7 @@ import pytest
 from kiosk import ROOT, Manager, endless_folder, events_in
 
 from runtime import reading
+from runtime.drift.config import DriftConfig
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import MienError, RestartNeeded, Unavailable
 from runtime.fallback import FILE
@@ -71,8 +72,8 @@ def test_an_engine_that_fails_in_work_ends_the_process_with_its_events(
         return real(self, arrays)
 
     monkeypatch.setattr(OnnxRuntimeEngine, "run", run)
-    config = StreamConfig(str(pictures), model=str(tiny_model), events=tmp_path / "e.jsonl",
-                          supervision=SupervisionConfig(state=tmp_path / "state"))
+    config = StreamConfig(str(pictures), model=str(tiny_model), faces="haar", events=tmp_path / "e.jsonl",
+                          drift=DriftConfig(enabled=False), supervision=SupervisionConfig(state=tmp_path / "state"))
     with pytest.raises(RestartNeeded, match="CUDA error 700") as caught:
         run_stream(config)
     assert caught.value.exit_code == 75
