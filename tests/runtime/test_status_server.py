@@ -30,7 +30,7 @@ def ask(server: StatusServer, request: bytes) -> bytes:
     """Send bytes, say that no more come, and return all that is answered."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         answer = b""
-        with contextlib.suppress(ConnectionError):  # refused before all was sent
+        with contextlib.suppress(OSError):  # refused before all was sent: reset, or no longer connected
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             while more := connection.recv(65536):

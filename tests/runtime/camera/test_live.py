@@ -75,11 +75,16 @@ def test_closing_leaves_no_process_and_no_descriptor() -> None:
         return len(os.listdir("/proc/self/fd"))
     before, shared = descriptors(), set(Path("/dev/shm").iterdir())
     seen = Watched("pipe:64x48:cat /dev/zero", replace(QUICK, spare=True))
-    seen.until(lambda: len(children_of(os.getpid())) == 2)  # the capture process and the spare
-    processes = children_of(os.getpid())
-    processes += [grandchild for child in processes for grandchild in children_of(child)]
-    assert len(processes) == 3  # and cat
-    seen.source.close()
+
+    def family() -> list[int]:
+        children = children_of(os.getpid())
+        return children + [grandchild for child in children for grandchild in children_of(child)]
+
+    try:
+        seen.until(lambda: len(family()) == 3)  # the capture process, the spare, and cat
+        processes = family()
+    finally:
+        seen.source.close()
     assert gone(processes)
     assert descriptors() == before and set(Path("/dev/shm").iterdir()) == shared
 
