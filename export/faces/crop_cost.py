@@ -38,7 +38,7 @@ def crop_cost(model: Model, data: Path, splits: Sequence[str], aligned: bool) ->
     engine = engine_logits(open_graph_on_cpu(model, "fp32"), model)
     found = {split: _of_split(faces.split(split), how, detector, engine) for split in splits}
     return {"model": model.card.name, "sha256": model.card.graphs["fp32"].sha256, "detector": detector.name,
-            "aligned_by_landmarks": how.template is not None, "data": faces.sha256(), "splits": found,
+            "aligned_by_landmarks": how.template is not None, "data": {"name": "fer2013", "sha256": faces.sha256()}, "splits": found,
             "made_on": describe_machine()}
 
 
