@@ -112,6 +112,8 @@ results-faces: $(VENV)/.installed-dev
 	    --record docs/results/faces-compared-cpu.json --gallery docs/results/mien-face-mistakes.jpg
 	$(BIN)/python -m export.faces.crop_cost mien-light --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/crop-cost-mien-light.json
+	$(BIN)/python -m export.faces.crop_cost mien-light --aligned --data $(MIEN_DATA)/fer2013 \
+	    --record docs/results/crop-cost-mien-light-aligned.json
 
 # What calibrating costs (VGG16, against ONNX Runtime's own) and what each choice of faces costs (mien-light): an hour.
 results-calibration: $(VENV)/.installed-dev

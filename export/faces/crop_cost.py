@@ -7,7 +7,6 @@ interval, on faces that the detector finds; how many it does not.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -31,15 +30,15 @@ from train.expression.stream_crops import aligned_input, open_crop_detector, str
 
 
 def crop_cost(model: Model, data: Path, splits: Sequence[str], aligned: bool) -> dict[str, Any]:
-    """Return the record. aligned: by landmarks even where the card has no template. Raises BadInput, BadModel."""
-    how = aligned_input(model.card.input) if aligned else dataclasses.replace(model.card.input, template=None)
+    """Return the record. aligned: by landmarks, whatever the card says. Raises BadInput, BadModel."""
+    how = aligned_input(model.card.input) if aligned else model.card.input
     faces = load_fer2013(data)
     detector = open_crop_detector()
     engine = engine_logits(open_graph_on_cpu(model, "fp32"), model)
     found = {split: _of_split(faces.split(split), how, detector, engine) for split in splits}
     return {"model": model.card.name, "sha256": model.card.graphs["fp32"].sha256, "detector": detector.name,
-            "aligned_by_landmarks": how.template is not None, "data": {"name": "fer2013", "sha256": faces.sha256()}, "splits": found,
-            "made_on": describe_machine()}
+            "aligned_by_landmarks": how.template is not None, "data": {"name": "fer2013", "sha256": faces.sha256()},
+            "splits": found, "made_on": describe_machine()}
 
 
 def _of_split(faces: LabelledFaces, how: FaceInput, detector: FaceDetector, engine: Logits) -> dict[str, Any]:
@@ -60,11 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="an expression model's directory, or the name of one that ships")
     parser.add_argument("--data", type=Path, required=True, help="FER2013's folder")
     parser.add_argument("--split", nargs="+", default=["PublicTest", "PrivateTest"])
-    parser.add_argument("--box", action="store_true", help="cut around the box, whatever the card's template")
+    parser.add_argument("--aligned", action="store_true", help="by landmarks, whatever the card says")
     parser.add_argument("--record", type=Path, help="write the figures to this JSON file")
     args = parser.parse_args(arguments)
     try:
-        record = crop_cost(load_model(args.model), args.data, args.split, not args.box)
+        record = crop_cost(load_model(args.model), args.data, args.split, args.aligned)
     except MienError as error:
         say(f"mien: {error}")
         return error.exit_code
