@@ -22,6 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from kiosk import events_in  # noqa: E402
 
+from runtime.drift.config import DriftConfig  # noqa: E402
 from runtime.event_files import EventFiles, rotated_files  # noqa: E402
 from runtime.stream import StreamConfig, run_stream  # noqa: E402
 
@@ -75,8 +76,10 @@ def main(folder: Path, source: str, model: str, fault: str) -> None:
     handler = MendOnWarning(disk)
     logging.getLogger("runtime.events").addHandler(handler)
     path = folder / "events.jsonl"
-    kept = EventFiles(rotate_mb=0.02, keep=2)
-    summary = run_stream(StreamConfig(source, model=model, events=path, event_files=kept))
+    kept = EventFiles(rotate_mb=0.06, keep=2)
+    # the slow detector, so that the first events are not rotated away before the end
+    summary = run_stream(StreamConfig(source, model=model, faces="haar", events=path, event_files=kept,
+                                      drift=DriftConfig(enabled=False)))
     events = [e for file in (*rotated_files(path), path) for e in events_in(file)]
     print(json.dumps({"frames": summary.frames, "ended": summary.ended, "lost": summary.lost_events,
                       "told": handler.told,
