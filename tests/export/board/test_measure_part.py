@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from export.board import measure_part
 from export.board.measure_part import MEASURES
 from export.board.record import PARTS
 from export.board.task import Task
+from runtime.machine import ROOT
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,7 +71,10 @@ def test_a_part_that_is_stopped_leaves_no_temporary_folder(tmp_path: Path, monke
 
 
 def test_a_part_whose_report_is_dead_already_measures_nothing(tmp_path: Path) -> None:
-    measure_part._child("bench", "{}", str(tmp_path / "answer.json"), parent="1000000000")
+    answer = str(tmp_path / "answer.json")
+    code = f"from export.board.measure_part import _child; _child('bench', '{{}}', {answer!r}, parent='1000000000')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)  # it ends itself
+    assert done.returncode == -signal.SIGKILL
     assert list(tmp_path.iterdir()) == []
 
 
@@ -89,6 +94,7 @@ class Without:
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 from export.board.measure_part import attempt
 from export.board.task import Task
+from runtime.machine import ROOT
 for name in ("numerics", "oracle", "inspector", "ahead of time", "gpu tests"):
     found = attempt(name, Task("mien-light", "cpu", 1, 0, 60))
     print(name, bool(found.found), *found.failures, *found.missing, sep="|")
