@@ -14,7 +14,6 @@ from export.board import measure_part
 from export.board.measure_part import MEASURES
 from export.board.record import PARTS
 from export.board.task import Task
-from runtime.machine import ROOT
 
 ROOT = Path(__file__).parents[3]
 
@@ -94,7 +93,6 @@ class Without:
 sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 from export.board.measure_part import attempt
 from export.board.task import Task
-from runtime.machine import ROOT
 for name in ("numerics", "oracle", "inspector", "ahead of time", "gpu tests"):
     found = attempt(name, Task("mien-light", "cpu", 1, 0, 60))
     print(name, bool(found.found), *found.failures, *found.missing, sep="|")
