@@ -38,6 +38,7 @@ from runtime.errors import DONE, FAILED, BadConfig, GpuLost, MienError, RestartN
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector
+from runtime.faces.restarting import RestartingDetector
 from runtime.health import Health
 from runtime.instance_lock import only_instance
 from runtime.pieces import Piece, Pieces
@@ -187,8 +188,8 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
 
     def open_faces(new: StreamConfig) -> FaceDetector:
         def opened(precision: str, target: str) -> FaceDetector:
-            return open_detector(new.faces, new.max_faces, new.face_threshold, new.threads, precision, target,
-                                 new.cache, new.face_side)
+            return RestartingDetector(open_detector(new.faces, new.max_faces, new.face_threshold, new.threads,
+                                                    precision, target, new.cache, new.face_side))
 
         target = target_now[0]  # where expressions are read: they may have fallen back
         try:

@@ -9,15 +9,18 @@ import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from kiosk import ROOT, Manager, endless_folder, events_in
 
-from runtime import reading
+from runtime import reading, stream
 from runtime.drift.config import DriftConfig
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import MienError, RestartNeeded, Unavailable
+from runtime.faces.detector import Faces
+from runtime.faces.model_detector import ModelDetector
 from runtime.fallback import FILE
 from runtime.stream import StreamConfig, run_stream
 from runtime.stream_config import MetricsConfig, SupervisionConfig
@@ -81,6 +84,58 @@ def test_an_engine_that_fails_in_work_ends_the_process_with_its_events(
     assert (found[-1]["event"], found[-1]["frames"]) == ("end", 2)
     assert any("CUDA error 700" in e["troubles"].get("restart", "") for e in found if e["event"] == "health")
     assert "CUDA error 700" in (tmp_path / "state" / FILE).read_text()
+
+
+def test_a_detector_that_fails_in_work_ends_the_process_too(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, frames = ModelDetector.detect, [0]
+
+    def detect(self: ModelDetector, frame: np.ndarray) -> Faces:
+        frames[0] += 1
+        if frames[0] > 2:
+            raise MienError("expected ONNX Runtime to run the graph, found: CUDA error 700")
+        return real(self, frame)
+
+    monkeypatch.setattr(ModelDetector, "detect", detect)
+    config = StreamConfig(str(pictures), model=str(tiny_model), events=tmp_path / "e.jsonl")
+    with pytest.raises(RestartNeeded, match="CUDA error 700"):
+        run_stream(config)
+    assert events_in(tmp_path / "e.jsonl")[-1]["frames"] == 2
+
+
+def test_a_detector_without_its_engine_falls_back_with_the_expressions(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = stream.open_detector
+
+    def open_detector(*arguments: Any) -> object:
+        asked.append(arguments[4:6])
+        if arguments[4] == "int8":
+            raise Unavailable("expected a prepared engine, found none")
+        return real(*arguments)
+
+    monkeypatch.setattr(stream, "open_detector", open_detector)
+    monkeypatch.setattr(stream, "open_reading", lambda config, state: OnAGpu(reading.open_reading(config, state)))
+    config = StreamConfig(str(pictures), model=str(tiny_model), face_precision="int8", events=tmp_path / "e.jsonl",
+                          supervision=SupervisionConfig(state=tmp_path / "state"), drift=DriftConfig(enabled=False))
+    run_stream(config)
+    assert asked == [("int8", "tensorrt"), ("fp32", "cpu")]
+    health = next(e for e in events_in(tmp_path / "e.jsonl") if e["event"] == "health")
+    assert health["troubles"]["detector"].endswith("it runs on the CPU")
+
+
+class OnAGpu:
+    """A reading that says that it runs on a GPU."""
+
+    def __init__(self, real: reading.Reading):
+        self._real = real
+        self.engine = real.engine
+        self.engine.target = "tensorrt"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
 
 
 def test_a_taken_port_costs_the_metrics_only(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
