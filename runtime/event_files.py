@@ -28,6 +28,7 @@ FIRST_BYTES = b'{"seq":'  # how every line begins; a file that begins otherwise 
 TAIL_BYTES = 1 << 20  # searched for the last whole line; a line of 8 faces takes 2 KB
 SUFFIX_DIGITS = 12  # of a rotated file's name: events.jsonl.000000004711 begins with event 4711
 MEBIBYTE = 1 << 20
+ROTATION_AGAIN = 60.0  # s after a rotation that failed
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class EventFile:
             self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
             self._torn, self._end, self._synced = False, 0, time.monotonic()
             self._sync_thread: threading.Thread | None = None
+            self._no_rotation_before = 0.0
             self.next_sequence = 0
             if self._regular:
                 _take(self._handle, path)
@@ -109,20 +111,35 @@ class EventFile:
         if busy or time.monotonic() - self._synced < self._policy.fsync_seconds:
             return
         self._synced = time.monotonic()  # an SD card may take a second: not at the cost of a frame
-        self._sync_thread = threading.Thread(target=_sync_and_close, args=(os.dup(self._handle),), daemon=True)
-        self._sync_thread.start()
+        copy = os.dup(self._handle)
+        self._sync_thread = threading.Thread(target=_sync_and_close, args=(copy,), daemon=True)
+        try:
+            self._sync_thread.start()
+        except RuntimeError:  # no thread is left: a frame waits for the disk this once
+            self._sync_thread = None
+            _sync_and_close(copy)
 
     def _is_full(self, more: int) -> bool:
         policy = self._policy
+        if time.monotonic() < self._no_rotation_before:
+            return False
         return bool((policy.rotate_mb and self._end + more > policy.rotate_mb * MEBIBYTE)
                     or (policy.rotate_hours and time.monotonic() - self._started > policy.rotate_hours * 3600))
 
     def _rotate(self) -> None:
         """Give the file a name of its own and begin another; without room for one, go on in the old."""
-        os.fsync(self._handle)
         first = _sequence_in(_first_line(self._handle)) or 0
         aside = self._path.with_name(f"{self._path.name}.{first:0{SUFFIX_DIGITS}}")
-        os.rename(self._path, aside)
+        try:
+            os.fsync(self._handle)
+            os.rename(self._path, aside)
+        except OSError as error:  # somebody took the file away, or the folder takes no new name
+            self._no_rotation_before = time.monotonic() + ROTATION_AGAIN
+            if not self._path.exists():
+                self._begin_anew()
+            log.warning("expected to rotate %s, found: %s; %s", self._path, error.strerror,
+                        "another was begun" if not self._end else "the old one goes on")
+            return
         try:
             handle = _open(self._path)
             try:
@@ -144,6 +161,17 @@ class EventFile:
         if self._policy.keep:
             for old in rotated_files(self._path)[: -self._policy.keep]:
                 old.unlink(missing_ok=True)
+
+    def _begin_anew(self) -> None:
+        """Open a file where the old one was taken away. Raises OSError."""
+        handle = _open(self._path)
+        try:
+            _take(handle, self._path)
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(self._handle)
+        self._handle, self._end = handle, 0
 
     def _repair(self) -> int:
         """Cut back to the last line that is a whole event, and return the `seq` to go on with."""

@@ -19,7 +19,8 @@ from runtime.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-FIXED = ("supervision", "max_frames", "tracking", "smoothing")  # decided once, at the start
+# decided once, at the start: the tracks and the steady labels live on over a reload
+FIXED = ("supervision", "max_frames", "tracking", "smoothing", "threshold", "max_faces", "event_files")
 SECONDS = 90.0  # that systemd is asked for while pieces open; a Jetson deserializes an engine in a few
 
 

@@ -39,6 +39,7 @@ from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector
 from runtime.faces.restarting import RestartingDetector
+from runtime.fallback import FailureCount
 from runtime.health import Health
 from runtime.instance_lock import only_instance
 from runtime.pieces import Piece, Pieces
@@ -175,6 +176,7 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
     source: list[FrameSource] = []
     labels: list[str] = []
     target_now: list[str] = []
+    failures_now: list[FailureCount] = []
 
     def open_model(new: StreamConfig) -> Reading:
         reading = open_reading(new, state)
@@ -183,18 +185,19 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
             raise BadConfig(f"expected a model with the labels {', '.join(labels)}, found "
                             f"{', '.join(reading.reader.labels)}; restart the stream for that")
         labels[:] = reading.reader.labels
-        target_now[:] = [reading.engine.target]
+        target_now[:], failures_now[:] = [reading.engine.target], [reading.failures]
         return reading
 
     def open_faces(new: StreamConfig) -> FaceDetector:
         def opened(precision: str, target: str) -> FaceDetector:
             return RestartingDetector(open_detector(new.faces, new.max_faces, new.face_threshold, new.threads,
-                                                    precision, target, new.cache, new.face_side))
+                                                    precision, target, new.cache, new.face_side), failures_now[0])
 
         target = target_now[0]  # where expressions are read: they may have fallen back
         try:
             found = opened(new.face_precision, target)
-        except GpuLost:
+        except GpuLost as error:
+            failures_now[0].add(str(error))
             raise
         except MienError as error:
             if state is None or target == "cpu":

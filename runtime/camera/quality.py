@@ -35,13 +35,15 @@ class QualityCheck:
     def judge(self, image: np.ndarray, seconds: float) -> Verdict:
         """Return what an (H, W, 3) BGR uint8 picture is, taken at monotonic `seconds`."""
         sample = np.ascontiguousarray(image[::STEP, ::STEP])
+        exposure = _exposure(sample[..., 1])  # green carries most of the luminance (ITU-R BT.601: 0.587)
         if self._last is not None and sample.shape == self._last.shape and np.array_equal(sample, self._last):
             self._repeats += 1
-            if self._frozen_seconds and self._repeats >= REPEATS and seconds - self._since >= self._frozen_seconds:
+            still = self._repeats >= REPEATS and seconds - self._since >= self._frozen_seconds
+            if self._frozen_seconds and still and exposure not in ("dark", "overexposed"):  # a clean black has no noise
                 return "frozen"
         else:
             self._last, self._since, self._repeats = sample, seconds, 0
-        return _exposure(sample[..., 1])  # green carries most of the luminance (ITU-R BT.601: 0.587)
+        return exposure
 
 
 def _exposure(green: np.ndarray) -> Verdict:

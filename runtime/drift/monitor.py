@@ -28,7 +28,6 @@ from runtime.drift.kept_ranges import KeptRanges
 from runtime.drift.quantities import ABOVE_ONLY, ENGINE, WORLD, departure, log_kl, look_at, weigh
 from runtime.drift.reference import Reference
 from runtime.drift.watch import WINDOW, Watch, WatchRules
-from runtime.errors import MienError
 from runtime.expressions import Expression
 
 log = logging.getLogger(__name__)
@@ -158,7 +157,7 @@ class DriftMonitor:
             finally:
                 reference.close()
                 self._kept.write(reference)
-        except (MienError, ValueError, MemoryError) as error:  # the stream goes on; health tells
+        except Exception as error:  # whatever it is, the stream goes on; health tells
             self._failed = f"the drift monitor stopped: {error or 'out of memory'}"
             log.warning("%s", self._failed)
 

@@ -81,7 +81,8 @@ class OnnxRuntimeEngine:
         try:
             results = self._session.run(self._output_names, dict(arrays))
         except Exception as error:
-            raise MienError(f"expected ONNX Runtime to run the graph, found: {str(error).splitlines()[0]}") from error
+            said = (str(error).splitlines() or [type(error).__name__])[0]
+            raise MienError(f"expected ONNX Runtime to run the graph, found: {said}") from error
         return dict(zip(self._output_names, results))
 
     def close(self) -> None:

@@ -68,12 +68,14 @@ def test_the_catalogue_is_whole() -> None:
 
 
 def recording_tests() -> dict[str, str]:
-    """Return the tests here that record a fault, and their files."""
+    """Return the tests here that record a fault in the usual run, and their files."""
     found = {}
     for file in sorted(FOLDER.glob("test_*.py")):
-        for text in re.split(r"\n(?=def )", file.read_text(encoding="utf-8")):
+        content = file.read_text(encoding="utf-8")
+        slow = re.findall(r"@pytest\.mark\.slow\n(?:@.*\n)*def (test_\w+)", content)
+        for text in re.split(r"\n(?=def )", content):
             name = re.match(r"def (test_\w+)", text)
-            if name and "record_property" in text and file.name != Path(__file__).name:
+            if name and name[1] not in slow and "record_property" in text and file.name != Path(__file__).name:
                 found[name[1]] = file.name
     return found
 

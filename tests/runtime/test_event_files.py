@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import threading
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -140,3 +142,43 @@ def test_a_line_that_the_disk_did_not_flush_comes_again_once(tmp_path: Path, mon
 def test_a_policy_out_of_range_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(values))):
         EventFiles(**values)  # type: ignore[arg-type]
+
+
+def test_a_file_that_somebody_took_away_is_begun_anew_when_it_is_to_rotate(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    file = EventFile(path, EventFiles(rotate_mb=0.001, keep=2))
+    line = json.dumps({"seq": 0, "pad": "x" * 900}).encode() + b"\n"
+    file.append(line, 0)
+    path.unlink()
+    file.append(line, 1)  # to rotate, and there is nothing to rename
+    file.close()
+    assert path.read_bytes() == line
+
+
+def test_a_rotation_that_the_folder_refuses_goes_on_in_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                    ) -> None:
+    def rename(*_: object) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    path = tmp_path / "e.jsonl"
+    file = EventFile(path, EventFiles(rotate_mb=0.001, keep=2))
+    line = json.dumps({"seq": 0, "pad": "x" * 900}).encode() + b"\n"
+    file.append(line, 0)
+    monkeypatch.setattr(os, "rename", rename)
+    for _ in range(3):
+        file.append(line, 1)
+    file.close()
+    assert path.read_bytes() == line * 4
+
+
+def test_without_a_thread_left_the_sync_is_done_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    file = EventFile(tmp_path / "e.jsonl", EventFiles(fsync="interval", fsync_seconds=0.1))
+    for _ in range(3):
+        time.sleep(0.11)
+        file.append(b'{"seq": 0}\n', 0)
+    file.close()
+    assert (tmp_path / "e.jsonl").read_bytes().count(b"\n") == 3
