@@ -18,6 +18,8 @@ from runtime.preprocess import crop_faces
 
 # Grey levels a golden crop may differ by: OpenCV's resize rounds the last bit otherwise on another processor
 CROP_BOUND = 2
+BOX_BOUND = 0.5  # px; the same float32 sums in another order
+NOTHING = -20.0  # the logit of a cell that sees no face
 
 
 class Departure(MienError):
@@ -76,7 +78,10 @@ def read_golden(model: Model, graph: str) -> tuple[GoldenFaces, float]:
 
 
 def _require_same_answers(model: Model, golden: GoldenFaces) -> None:
-    """Decode the golden logits as the card says. Raises MienError where labels or temperature are others."""
+    """Decode the golden logits as the card says. Raises MienError where labels, temperature or faces are others."""
+    if golden.cells is not None:
+        _require_same_faces(model, golden)
+        return
     if golden.label_names is not None and tuple(golden.label_names.tolist()) != model.card.labels:
         raise MienError(f"expected the labels {', '.join(golden.label_names.tolist())} in {model.directory}/card.json, "
                         f"found {', '.join(model.card.labels)}; export the model again")
@@ -84,6 +89,23 @@ def _require_same_answers(model: Model, golden: GoldenFaces) -> None:
             softmax(golden.logits, model.card.temperature), golden.probabilities, atol=1e-5):
         raise MienError(f"expected the golden probabilities at the card's temperature {model.card.temperature}, found "
                         f"others; export {model.directory} again")
+
+
+def _require_same_faces(model: Model, golden: GoldenFaces) -> None:
+    """Decode the golden cells at the card's threshold. Raises MienError where the faces are not the pinned ones."""
+    from runtime.faces.anchor_free import cells_of, decode_cells  # not at the top: runtime.faces opens with this file
+
+    size = (golden.faces.shape[3], golden.faces.shape[2])
+    boxes = []
+    for pinned in golden.logits:
+        cells = np.full((len(cells_of(size)[0]), golden.logits.shape[-1]), NOTHING, np.float32)
+        cells[golden.cells] = pinned
+        boxes.append(decode_cells(cells, size, model.card.score_threshold).boxes)
+    found = np.concatenate(boxes)
+    wanted = golden.boxes
+    if wanted is None or found.shape != wanted.shape or np.abs(found - wanted).max(initial=0) > BOX_BOUND:
+        raise MienError(f"expected the golden faces within {BOX_BOUND} pixels, found others; the threshold in "
+                        f"{model.directory}/card.json or the decoding has changed: export the model again")
 
 
 def _require_same_crops(model: Model, golden: GoldenFaces) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from runtime.card import Model, load_model
 from runtime.engines import graph_for, open_engine
 from runtime.engines.engine import Engine
-from runtime.errors import GpuLost, MienError, RestartNeeded
+from runtime.errors import BadInput, GpuLost, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
 from runtime.fallback import Choice, FailureCount, ladder
 from runtime.golden import Agreement, require_agreement
@@ -81,6 +81,9 @@ def open_reading(config: StreamConfig, state: Path | None) -> Reading:
     same process would not find the GPU either, and the next process begins lower once it was lost too often.
     """
     model = load_model(Path(config.model))
+    if model.card.task != "expression":
+        raise BadInput(f"expected a model that reads expressions, found {model.directory}, which finds faces; give it "
+                       "as --faces")
     asked = Choice(config.precision, config.target)
     failures = FailureCount(state, model.card.name, asked, config.supervision.engine_tries)
     rungs = ladder(asked)[failures.rung():] if state else [asked]

@@ -200,7 +200,7 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
             failures_now[0].add(str(error))
             raise
         except MienError as error:
-            if state is None or target == "cpu":
+            if (state is None and new.target != "auto") or target == "cpu":
                 raise
             health.report("detector", f"{error}; it runs on the CPU")
             return opened("fp32", "cpu")

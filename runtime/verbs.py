@@ -104,7 +104,7 @@ def verb_prepare(args: argparse.Namespace) -> int:
     cache = EngineCache(engine_folder(args.cache or asked.cache), quota_bytes=args.quota_mb << 20)
     engines, on_cpu = [], {}
     wanted = [(model, precision, precision) for precision in args.precision or [asked.precision]]
-    detector = detector_model(asked.faces) if args.config and not args.model else None
+    detector = None if args.model else detector_model(asked.faces)
     if detector:
         wanted.append((detector, asked.face_precision, f"{detector.card.name} {asked.face_precision}"))
     for each, precision, name in wanted:

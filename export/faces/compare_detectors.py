@@ -23,10 +23,11 @@ from runtime.card import Model
 from runtime.durable import write_bytes
 from runtime.errors import Unavailable
 from runtime.faces.detector import Faces
+from runtime.faces.yunet import YuNetDetector
 from runtime.machine import describe_machine
 from train.faces.evaluate import SIZES, on_grey
 from train.faces.labels import FaceLabels
-from train.faces.metrics import score_detections
+from train.faces.metrics import MATCH, Truth, match, score_detections
 from train.faces.recipe import FaceRecipe
 from train.faces.teacher import Teacher
 
@@ -51,7 +52,8 @@ def compare_detectors(model: Model, data: Path, labels: FaceLabels, teacher: Tea
                                        "photographs": len(held_out.photographs)},
                               "teacher": teacher.sha256, "detectors": {}}
     for name, find in finders.items():
-        figures, composed = _figures(find, held_out, name)
+        threshold = model.card.score_threshold if name.startswith(model.card.name) else YuNetDetector.THRESHOLD
+        figures, composed = _figures(find, held_out, name, 0.0 if name == "haar" else threshold)
         record["detectors"][name] = figures
         if gallery and name == f"{model.card.name} fp32":
             shown = draw_gallery(held_out.composed, composed, held_out.composed_truths, model.card.score_threshold)
@@ -75,7 +77,7 @@ def comparison_lines(record: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _figures(find: Find, held_out: HeldOut, name: str) -> tuple[dict[str, Any], list[Faces]]:
+def _figures(find: Find, held_out: HeldOut, name: str, opened_at: float) -> tuple[dict[str, Any], list[Faces]]:
     def all_of(pictures: Sequence[np.ndarray]) -> list[Faces]:
         return [find(p) for p in tqdm(pictures, desc=name, leave=False, disable=None, unit="picture")]
 
@@ -83,10 +85,24 @@ def _figures(find: Find, held_out: HeldOut, name: str) -> tuple[dict[str, Any], 
     figures: dict[str, Any] = {size: score_detections(composed, held_out.composed_truths, limits)
                                for size, limits in SIZES.items()}
     threshold = figures["24 px and more"]["threshold_there"]
-    figures["photographs"] = score_detections(all_of(held_out.photographs), held_out.photograph_truths)
-    false = [int((f.scores >= threshold).sum()) for f in all_of(held_out.empty)]
-    figures["false faces a scene without any"] = float(np.mean(false))
+    photographs, empty = all_of(held_out.photographs), all_of(held_out.empty)
+    figures["photographs"] = score_detections(photographs, held_out.photograph_truths)
+    figures["false faces a scene without any"] = _false_at(empty, threshold)
+    figures["as a stream opens it"] = {
+        "threshold": opened_at,
+        "recall, 24 px and more": _recall_at(composed, held_out.composed_truths, opened_at),
+        "recall, photographs": _recall_at(photographs, held_out.photograph_truths, opened_at),
+        "false faces a scene without any": _false_at(empty, opened_at)}
     return figures, composed
+
+
+def _false_at(found: Sequence[Faces], threshold: float) -> float:
+    return float(np.mean([(faces.scores >= threshold).sum() for faces in found]))
+
+
+def _recall_at(found: Sequence[Faces], truths: Sequence[Truth], threshold: float) -> float:
+    matches = match(found, truths, MATCH, SIZES["24 px and more"])
+    return float(matches.hits[matches.scores >= threshold].sum() / max(1, matches.faces))
 
 
 def _milliseconds(finders: dict[str, Find], pictures: Sequence[np.ndarray]) -> dict[str, float]:

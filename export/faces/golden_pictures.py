@@ -22,7 +22,7 @@ EVERY = 37  # background cell pinned; no divisor of a row, so that all columns t
 
 def make_golden_pictures(photograph: np.ndarray, size: tuple[int, int], cells: Callable[[np.ndarray], np.ndarray],
                          threshold: float) -> GoldenFaces:
-    """Render three pictures of `size` (width, height) and ask the PyTorch network.
+    """Render two pictures of `size` (width, height) and ask the PyTorch network.
 
     cells: maps (N, 1, H, W) uint8 to (N, cells, 16) float32. threshold: of the faces that are pinned, 0–1.
     """

@@ -134,7 +134,7 @@ def add_verbs(verb: AddVerb) -> None:
 
     p = verb("calibrate", verb_calibrate_faces, "faces")
     p.add_argument("model", type=Path, help="a face model's directory")
-    p.add_argument("-n", type=int, default=96, help="scenes to compose, 640×480")
+    p.add_argument("-n", type=_count, default=96, help="scenes to compose, 640×480")
     p.add_argument("--method", choices=("minmax", "percentile", "entropy", "mse"), default="percentile")
     p.add_argument("--percentile", type=float, default=99.999)
     p.add_argument("--keep-float", nargs="*", default=[], metavar="NODE", help="layers left in float")
@@ -163,4 +163,12 @@ def _add_data(p: argparse.ArgumentParser, scenes: int | None) -> None:
     p.add_argument("--data", type=Path, required=True, help="the folder that holds heads/ and scenes/")
     p.add_argument("--labels", type=Path, required=True, help="what mien faces label wrote of it")
     if scenes:
-        p.add_argument("--scenes", type=int, default=scenes, help="held-out scenes to compose, 640×480")
+        p.add_argument("--scenes", type=_count, default=scenes, help="held-out scenes to compose, 640×480")
+
+
+def _count(text: str) -> int:
+    """Read a number of scenes from a flag; argparse names the flag where it is none."""
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"expected 2 scenes or more, found {number}")
+    return number

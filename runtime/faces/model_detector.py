@@ -11,14 +11,12 @@ import numpy as np
 
 from runtime.card import Model
 from runtime.engines.engine import Engine
-from runtime.errors import BadInput
+from runtime.errors import BadInput, MienError
 from runtime.faces.anchor_free import decode_cells
 from runtime.faces.detector import Faces, check_frame, keep_largest
 from runtime.faces.letterbox import letterbox
 
-# px of the longer side searched where the engine takes any size. A face of 24 px in 640×480 is 12 px here, the least
-# the network was trained on; a smaller one holds no expression that could be read
-LONGEST_SIDE = 320
+LONGEST_SIDE = 640  # px searched where the engine takes any size: what engines for a GPU are compiled for
 
 
 class ModelDetector:
@@ -44,6 +42,8 @@ class ModelDetector:
         picture, scale = letterbox(frame, self._fixed, self._longest_side)
         grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
         cells = self.engine.run({self._input: grey[None, None]})[self._output][0]
+        if not np.isfinite(cells[:, :2]).all():  # no face for months would look like an empty room
+            raise MienError(f"expected finite scores from {self.name}, found NaN or infinity; install the model again")
         found = decode_cells(cells, (grey.shape[1], grey.shape[0]), self._threshold)
         landmarks = None if found.landmarks is None else found.landmarks / np.float32(scale)
         found = Faces(found.boxes / np.float32(scale), landmarks, found.scores)

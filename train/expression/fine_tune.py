@@ -21,7 +21,7 @@ from runtime.config import build
 from runtime.errors import BadInput
 from train.augment import Augmentation
 from train.datasets.labelled_faces import LabelledFaces
-from train.expression.parts import parts_of
+from train.expression.parts import parts_of, with_streamed
 from train.expression.task import ExpressionTask
 from train.fake_quantize import fake_quantize
 from train.fit import Fitted, fit
@@ -55,7 +55,7 @@ def fine_tune(network: nn.Module, facts: dict[str, Any], input_scales: Mapping[s
     of the float network with its batch norms folded. Raises BadInput, and MienError where the loss is not finite.
     """
     recipe = gentle(build(Recipe, facts["recipe"], "the checkpoint's recipe"), facts["sha256"], how)
-    parts = parts_of(recipe, faces)
+    parts = with_streamed(recipe, parts_of(recipe, faces))
     if not recipe.batch_size <= how.images:
         raise BadInput(f"expected {recipe.batch_size} faces or more to fine-tune on, found {how.images}")
     count = min(how.images, len(parts.training))
