@@ -67,7 +67,7 @@ def test_a_checkpoint_says_where_it_came_from(run: Path) -> None:
     assert facts["data"] == {"name": "fer2013", "sha256": noise().sha256(), "training_images": 64,
                              "chosen_on": 32, "reported_images": 8, "shared_people": None}
     assert facts["input"] == {"height": 24, "width": 24, "colour": "grey", "margin": 0.0, "equalize": False,
-                              "resize": None}
+                              "resize": None, "template": None}
 
 
 @pytest.mark.parametrize("which", ["best", "last"])
