@@ -86,7 +86,7 @@ def test_closing_leaves_no_process_and_no_descriptor() -> None:
     finally:
         seen.source.close()
     assert gone(processes)
-    assert descriptors() == before and set(Path("/dev/shm").iterdir()) == shared
+    assert descriptors() == before and set(Path("/dev/shm").iterdir()) <= shared
 
 
 @pytest.fixture
