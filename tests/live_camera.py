@@ -16,10 +16,18 @@ from runtime.camera.live import LiveSource
 from runtime.camera.recovery import Recovery
 from runtime.camera.source import CameraEvent, Frame
 
+Record = Callable[[str, object], None]
 PATIENCE = 60.0  # seconds before a test gives up; others work on the same machine
 # Deadlines for tests: a child has long to start, and none of the waits between tries
 QUICK = Recovery(stall_seconds=1.0, start_seconds=15.0, longest_wait=0.3, wait_at_start=True, frozen_seconds=0,
                  spare=False)
+
+
+def note(record: Record, fault: str, injected: str, observed: str) -> None:
+    """Have the table of faults say what was done to a camera and what was seen."""
+    record("fault", fault)
+    record("injected", injected)
+    record("observed", observed)
 
 
 def picture(seed: int, width: int = 64, height: int = 48) -> np.ndarray:

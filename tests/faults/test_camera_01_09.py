@@ -14,26 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_camera import QUICK, FifoCamera, Watched, alive, jpeg, picture
+from live_camera import QUICK, FifoCamera, Record, Watched, alive, jpeg, note, picture
 
 from runtime.camera import recovery as recovery_module
 from runtime.camera.recovery import Recovery
 from runtime.camera.video_devices import stable_path
-
-Record = Callable[[str, object], None]
-
-
-def note(record: Record, fault: str, injected: str, observed: str) -> None:
-    record("fault", fault)
-    record("injected", injected)
-    record("observed", observed)
-
-
-@pytest.fixture
-def fifo(tmp_path: Path) -> Iterator[FifoCamera]:
-    camera = FifoCamera(tmp_path / "camera")
-    yield camera
-    camera.close()
 
 
 @pytest.fixture

@@ -11,24 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from live_camera import QUICK, FifoCamera, Watched, jpeg, picture
+from live_camera import QUICK, FifoCamera, Record, Watched, jpeg, note, picture
 
 from runtime.machine import peak_memory
-
-Record = Callable[[str, object], None]
-
-
-def note(record: Record, fault: str, injected: str, observed: str) -> None:
-    record("fault", fault)
-    record("injected", injected)
-    record("observed", observed)
-
-
-@pytest.fixture
-def fifo(tmp_path: Path) -> Iterator[FifoCamera]:
-    camera = FifoCamera(tmp_path / "camera")
-    yield camera
-    camera.close()
 
 
 @pytest.fixture

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,11 +13,14 @@ import pytest
 
 from export.engine_from_onnx import request_for
 from export.photograph import FACE, LANDMARKS
-from runtime.card import Model, load_model
+from runtime.card import Model, load_model, save_card
 from runtime.engines import open_graph_on_cpu
 from runtime.engines.compile import compile_onnx
+from runtime.errors import BadInput, MienError
 from runtime.faces import open_detector
+from runtime.faces.model_detector import ModelDetector
 from runtime.golden import require_agreement
+from runtime.stream import run_stream
 from runtime.stream_config import StreamConfig
 
 FACE_SIDE = FACE[2]
@@ -86,3 +91,24 @@ def test_a_real_nvidia_compiler_takes_it(mien_face: Model, tmp_path: Path, graph
     pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx is for x86-64 Linux")
     built = compile_onnx(mien_face.read_graph(graph), request_for(mien_face, "tensorrt-rtx", "all", tmp_path)).built
     assert len(built.content) > 100_000
+
+
+def test_an_engine_that_answers_nan_is_no_empty_room(mien_face: Model, face_photo: np.ndarray) -> None:
+    engine = open_graph_on_cpu(mien_face, "fp32")
+    real = engine.run
+    engine.run = lambda arrays: {k: v * np.nan for k, v in real(arrays).items()}  # type: ignore[method-assign]
+    with pytest.raises(MienError, match="NaN"):
+        ModelDetector(mien_face, engine).detect(face_photo)
+
+
+def test_another_threshold_than_the_golden_faces_were_found_at_is_refused(mien_face: Model, tmp_path: Path) -> None:
+    shutil.copytree(mien_face.directory, tmp_path / "mien-face")
+    save_card(tmp_path / "mien-face", dataclasses.replace(mien_face.card, score_threshold=0.99))
+    with pytest.raises(MienError, match="golden faces"):
+        open_detector(str(tmp_path / "mien-face"))
+
+
+def test_it_reads_no_expressions(tmp_path: Path, face_photo: np.ndarray) -> None:
+    cv2.imwrite(str(tmp_path / "face.png"), face_photo)
+    with pytest.raises(BadInput, match="--faces"):
+        run_stream(StreamConfig(str(tmp_path / "face.png"), model="mien-face"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -30,11 +31,14 @@ def ask(server: StatusServer, request: bytes) -> bytes:
     """Send bytes, say that no more come, and return all that is answered."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
         answer = b""
-        with contextlib.suppress(OSError):  # refused before all was sent: reset, or no longer connected
+        try:
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             while more := connection.recv(65536):
                 answer += more
+        except OSError as error:  # refused before all was sent; a server that hangs is no such thing
+            if not isinstance(error, ConnectionError) and error.errno != errno.ENOTCONN:
+                raise
         return answer
 
 
