@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from train.networks.product_conv import ProductConv2d
+
 
 def separable_conv(channels_in: int, channels_out: int) -> nn.Sequential:
     """Return depth-wise 3×3 → BN → ReLU → point-wise 1×1 → BN → ReLU; keeps height and width."""
@@ -27,7 +29,7 @@ def plain_conv(channels_in: int, channels_out: int, bias: bool = False) -> nn.Se
     Batch norm makes the bias superfluous; VGG's published layers and weights have one all the same.
     """
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=bias),
+        ProductConv2d(channels_in, channels_out, bias=bias),
         nn.BatchNorm2d(channels_out),
         nn.ReLU(inplace=True),
     )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from runtime.errors import BadInput
+from train.networks.byte_dropout import ByteDropout
 from train.networks.convolutions import plain_conv
 from train.networks.normalize import normalize_for
 from train.networks.vgg_classic import VGG16_STAGES
@@ -31,7 +32,7 @@ class ImprovedVGG16(nn.Module):
         for widths in VGG16_STAGES:
             for width in widths:
                 if layers:
-                    layers.append(nn.Dropout(dropout))
+                    layers.append(ByteDropout(dropout))
                 layers.append(plain_conv(channels, width, bias=True))
                 channels = width
             layers.append(nn.MaxPool2d(2))

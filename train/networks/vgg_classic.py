@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from train.networks.normalize import normalize_for
+from train.networks.product_conv import ProductConv2d
 
 VGG16_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 VGG19_STAGES = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,) * 4)
@@ -27,7 +28,7 @@ class ClassicVGG(nn.Module):
         layers: list[nn.Module] = []
         for widths in self.stages:
             for width in widths:
-                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [ProductConv2d(channels, width), nn.ReLU(inplace=True)]
                 channels = width
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)

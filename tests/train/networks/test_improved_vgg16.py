@@ -6,6 +6,8 @@ from torch import nn
 
 from runtime.errors import BadInput
 from train.networks import build_network, count_parameters
+from train.networks.byte_dropout import ByteDropout
+from train.networks.product_conv import ProductConv2d
 
 
 def on_meta(**options) -> nn.Module:
@@ -23,12 +25,12 @@ def test_counts_of_the_four_heads(hidden, count):
 
 def test_dropout_stands_between_every_two_convolutions_and_nowhere_else():
     kinds = [type(m) for m in on_meta().modules() if isinstance(m, nn.Conv2d | nn.Dropout | nn.Linear)]
-    assert kinds == [nn.Conv2d, *[nn.Dropout, nn.Conv2d] * 12, nn.Linear]
+    assert kinds == [ProductConv2d, *[ByteDropout, ProductConv2d] * 12, nn.Linear]
 
 
 def test_batch_norm_follows_every_convolution():
     kinds = [type(m) for m in on_meta().modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
-    assert kinds == [nn.Conv2d, nn.BatchNorm2d] * 13
+    assert kinds == [ProductConv2d, nn.BatchNorm2d] * 13
 
 
 def test_at_48_pixels_the_average_is_a_flatten():

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from train.networks import build_network, count_parameters
+from train.networks.product_conv import ProductConv2d
 
 
 def on_meta() -> nn.Module:
@@ -18,7 +19,7 @@ def test_count():
 
 def test_every_convolution_is_followed_by_batch_norm_and_relu():
     kinds = [type(m) for m in on_meta().modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d | nn.ReLU)]
-    assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU] * 16
+    assert kinds == [ProductConv2d, nn.BatchNorm2d, nn.ReLU] * 16
 
 
 def test_it_ends_in_average_dropout_and_one_dense_layer():
