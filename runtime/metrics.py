@@ -10,12 +10,14 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.drift.gauges import gauges_of
 from runtime.errors import Unavailable
 from runtime.health import STATES, Health
 from runtime.pipeline import Tally
+from runtime.power import hottest, thermal_alerts, throttle_counts
 from runtime.status_server import Page, StatusServer
 from runtime.stream_config import MetricsConfig
 
@@ -84,6 +86,7 @@ class MetricsServer:
         yield state
         camera = "camera" not in self._health.troubles
         yield GaugeMetricFamily("mien_camera_up", "1 while the camera delivers", value=float(camera))
+        yield from _heat()
         snapshot = self._snapshot
         if snapshot is None:
             return
@@ -117,6 +120,18 @@ class MetricsServer:
             for quantity, value in gauge.values.items():
                 family.add_metric([quantity] if quantity else [], value)
             yield family
+
+
+def _heat(root: Path = Path("/")) -> Iterator[Metric]:
+    """What Linux shows of the board; zeros where it shows nothing."""
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+    yield GaugeMetricFamily("mien_throttled", "1 while a thermal alert of the board is raised",
+                            value=float(bool(thermal_alerts(root))))
+    yield CounterMetricFamily("mien_throttle_events", "Times that heat or current slowed the board since it started",
+                              value=sum(throttle_counts(root).values()))
+    zone = hottest(root)
+    yield GaugeMetricFamily("mien_hottest_celsius", "The hottest thermal zone", value=zone[1] if zone else 0.0)
 
 
 def _exposition(collect: Callable[[], Iterator[Metric]]) -> Callable[[], Page]:

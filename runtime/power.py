@@ -60,18 +60,30 @@ def throttling(root: Path = Path("/")) -> tuple[str, ...]:
 
     Jetson: thermal alerts that are raised, over-current events. x86: the first core's thermal events.
     """
-    found = []
-    for device in sorted(root.glob("sys/class/thermal/cooling_device*")):
-        kind = read_text(device / "type")
-        if kind.endswith("-alert") and read_text(device / "cur_state") not in ("", "0"):
-            found.append(f"{kind} is raised")
-    for counter in sorted(root.glob("sys/class/hwmon/hwmon*/oc*_event_cnt")):
-        if (count := read_text(counter)) not in ("", "0"):
-            found.append(f"{count} over-current events ({counter.name.partition('_')[0]})")
-    heat = read_text(root / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count")
-    if heat not in ("", "0"):
-        found.append(f"{heat} thermal events of the first core")
-    return tuple(found)
+    counted = throttle_counts(root)
+    heat = counted.pop("heat", 0)
+    found = [f"{kind} is raised" for kind in thermal_alerts(root)]
+    found += [f"{count} over-current events ({name})" for name, count in counted.items() if count]
+    return (*found, *([f"{heat} thermal events of the first core"] if heat else []))
+
+
+def thermal_alerts(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return the thermal alerts that are raised now, by the name of their cooling device (Jetson)."""
+    devices = sorted(root.glob("sys/class/thermal/cooling_device*"))
+    kinds = [(read_text(device / "type"), read_text(device / "cur_state")) for device in devices]
+    return tuple(kind for kind, state in kinds if kind.endswith("-alert") and state not in ("", "0"))
+
+
+def throttle_counts(root: Path = Path("/")) -> dict[str, int]:
+    """Return how often this machine was slowed since it started: `oc1` … over-current (Jetson), `heat` (x86)."""
+    files = [(counter.name.partition("_")[0], counter)
+             for counter in sorted(root.glob("sys/class/hwmon/hwmon*/oc*_event_cnt"))]
+    files.append(("heat", root / "sys/devices/system/cpu/cpu0/thermal_throttle/core_throttle_count"))
+    counts: dict[str, int] = {}
+    for name, path in files:
+        if (text := read_text(path)).isdigit():
+            counts[name] = counts.get(name, 0) + int(text)
+    return counts
 
 
 def hottest(root: Path = Path("/")) -> tuple[str, float] | None:
