@@ -31,6 +31,8 @@ def model_files(model: Model) -> dict[str, bytes]:
                        "mien export makes them")
     model.read_golden()
     found[model.card.golden.file] = _read(model.directory / model.card.golden.file, MAX_GRAPH_BYTES)
+    if (baseline := model.read_drift()) is not None and model.card.drift:
+        found[model.card.drift.file] = baseline
     for values in model.card.calibration.get("files", {}).values():
         entry = FileEntry(**values)
         content = _read(model.directory / entry.file, MAX_LIST_BYTES)
@@ -104,10 +106,20 @@ def units() -> dict[str, bytes]:
 
 def wheels(folder: Path) -> dict[str, bytes]:
     """Return every wheel of a folder, by path. Raises BadInput."""
-    found = {f"wheels/{path.name}": _read(path, MAX_WHEEL_BYTES) for path in sorted(folder.glob("*.whl"))}
+    found = {f"wheels/{wheel_name(path.name)}": _read(path, MAX_WHEEL_BYTES) for path in sorted(folder.glob("*.whl"))}
     if not found:
         raise BadInput(f"expected wheels in {folder}, found none; pip download --dest {folder} … fetches them")
     return found
+
+
+def wheel_name(name: str) -> str:
+    """Return a wheel's name with one of its platforms.
+
+    A name lists all that would do (https://packaging.python.org/specifications/platform-compatibility-tags/), and
+    PyYAML's for aarch64 is longer than a path in a bundle may be.
+    """
+    stem, dash, platforms = name.removesuffix(".whl").rpartition("-")
+    return f"{stem}{dash}{min(platforms.split('.'))}.whl"
 
 
 def notice(config: StreamConfig) -> bytes:

@@ -5,6 +5,7 @@ Times are the boot's id and its monotonic clock: a board without a battery begin
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from runtime.durable import fsync_directory
+from runtime.slots.spare_room import with_room
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +57,23 @@ class Journal:
     def append(self, slot: str, state: State, version: str, reason: str = "") -> Entry:
         """Add an entry that survives a power cut from then on."""
         entry = Entry(slot, state, version, " ".join(reason.split())[:500], boot_id(), round(time.monotonic(), 3))
+        with_room(self.path.parent, lambda: self._write(entry))
+        return entry
+
+    def _write(self, entry: Entry) -> None:
         is_new = not self.path.exists()
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             end = os.lseek(handle, 0, os.SEEK_END)
             torn = end and os.pread(handle, 1, end - 1) != b"\n"
-            os.write(handle, (b"\n" if torn else b"") + json.dumps(asdict(entry)).encode() + b"\n")
+            line = (b"\n" if torn else b"") + json.dumps(asdict(entry)).encode() + b"\n"
+            if (written := os.write(handle, line)) < len(line):  # the rest would have met a full disk
+                raise OSError(errno.ENOSPC, f"{written} of {len(line)} bytes were taken")
             os.fsync(handle)
         finally:
             os.close(handle)
         if is_new:
             fsync_directory(self.path.parent)
-        return entry
 
 
 def boot_id() -> str:

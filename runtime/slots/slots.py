@@ -26,6 +26,7 @@ from runtime.durable import fsync_directory, sweep
 from runtime.errors import BadInput, MienError
 from runtime.machine import l4t_release
 from runtime.slots.journal import Entry, Journal, State
+from runtime.slots.spare_room import keep_room, with_room
 
 RESERVE_BYTES = 200 << 20  # beside the bundle itself: its venv, an engine, events (doctor/board.py asks for the same)
 
@@ -121,9 +122,15 @@ class Slots:
             return slot
 
     def verify(self, slot: str) -> SignedManifest:
-        """Read a slot back from the disk, signature and every byte. Raises BadInput."""
+        """Read a slot back from the disk, signature and every byte. Raises BadInput; one that never ran
+        is then removed, so that it is sent again."""
         with self.alone():
-            signed = check_folder(self.bundle(slot), self.signers)
+            try:
+                signed = check_folder(self.bundle(slot), self.signers)
+            except BadInput:
+                if slot not in (self.current(), *self.committed()) and self.place(slot).is_dir():
+                    self._remove(slot)
+                raise
             if signed.manifest.slot() != slot:
                 raise BadInput(f"expected the bundle {slot} in its slot, found {signed.manifest.slot()}; upload it "
                                "again")
@@ -169,6 +176,7 @@ class Slots:
             if entry.state != "canary":
                 raise BadInput(f"expected a slot that passed its canary, found {slot}, which is {entry.state}; "
                                f"run mien slot canary {slot}")
+            keep_room(self.prefix)
             before()
             self._point_to(slot)
             self.journal.append(slot, "current", entry.version)
@@ -203,6 +211,31 @@ class Slots:
         restart()  # again, if need be: whether it was done before a kill nobody knows
         self.journal.append(last.slot, "rolled-back", last.version, last.reason.partition(": ")[2])
         return before
+
+    def adopt(self, folder: Path) -> str:
+        """Let a folder that a package installed be a committed slot; return it. Raises BadInput.
+
+        It becomes current where none is, or where an earlier version of the package was: a slot that `mien deploy`
+        brought stays, and has this one to come back to. For files and class of device the package's installer answers.
+        """
+        with self.alone():
+            try:
+                manifest = parse_manifest((folder / "bundle" / MANIFEST).read_bytes())
+            except OSError as error:
+                raise BadInput(f"expected an unpacked bundle in {folder}, found {error.strerror}: {error.filename}; "
+                               "install the package again") from error
+            slot = manifest.slot()
+            earlier = {path.name for path in self.folder.iterdir() if path.is_symlink() and path.readlink() == folder}
+            if not self.place(slot).exists():
+                self.place(slot).symlink_to(folder)
+            if self._last_state(slot) != "committed":
+                self.journal.append(slot, "committed", manifest.version, f"installed in {folder}")
+            if self.current() in earlier | {""}:
+                self._point_to(slot)
+            for name in earlier - {slot}:
+                self.place(name).unlink()
+            fsync_directory(self.folder)
+            return slot
 
     def interrupted(self) -> Entry | None:
         """Return the rollback that was begun and not finished, None where there is none."""
@@ -282,7 +315,7 @@ class Slots:
         """Change the link in one rename: at every moment it names the old slot or the new."""
         fresh = self.prefix / ".current.new"
         fresh.unlink(missing_ok=True)  # a killed predecessor's
-        fresh.symlink_to(Path("slots") / slot)
+        with_room(self.prefix, lambda: fresh.symlink_to(Path("slots") / slot))
         os.replace(fresh, self.link)
         fsync_directory(self.prefix)
 
@@ -290,10 +323,17 @@ class Slots:
         sweep(self.folder, "*")
         for path in self.folder.iterdir():
             if path.name not in keep and not path.name.startswith("."):
-                # renamed first: a kill in the middle must not leave half a slot under its name
-                aside = self.folder / f".{path.name}.{os.urandom(4).hex()}.tmp"
-                os.replace(path, aside)
-                shutil.rmtree(aside, ignore_errors=True)
+                self._remove(path.name)
+
+    def _remove(self, slot: str) -> None:
+        """Remove a slot; renamed first, for a kill in the middle must not leave half a slot under its name."""
+        aside = self.folder / f".{slot}.{os.urandom(4).hex()}.tmp"
+        os.replace(self.place(slot), aside)
+        fsync_directory(self.folder)  # nor a power cut
+        if aside.is_symlink():  # a package's, which dpkg removes
+            aside.unlink()
+        else:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -120,6 +120,11 @@ def verb_rollback(args: argparse.Namespace) -> int:
     return _told(args, slot, "is current again")
 
 
+def verb_adopt(args: argparse.Namespace) -> int:
+    """Let a folder that a package installed be a slot; the package's own script runs this."""
+    return _told(args, _slots(args).adopt(args.folder.absolute()), f"lies in {args.folder}")
+
+
 def _slots(args: argparse.Namespace) -> Slots:
     from runtime.slots.slots import RESERVE_BYTES, Slots
 
@@ -168,12 +173,13 @@ def add_verbs(verb: AddVerb) -> None:
     """Declare the verbs and their flags."""
     verb_of = {"status": verb_status, "receive": verb_receive, "verify": verb_verify, "prepare": verb_prepare,
                "canary": verb_canary, "switch": verb_switch, "attempt": verb_attempt, "commit": verb_commit,
-               "rollback": verb_rollback}
+               "rollback": verb_rollback, "adopt": verb_adopt}
     parsers = {name: verb(name, run, group="slot") for name, run in verb_of.items()}
     for p in parsers.values():
         p.add_argument("--prefix", type=Path, default=PREFIX, help="where slots lie (/opt/mien)")
     for name in ("verify", "prepare", "canary", "switch"):
         parsers[name].add_argument("slot", help="as mien slot status names it")
+    parsers["adopt"].add_argument("folder", type=Path, help="holds bundle/ and venv/")
     parsers["receive"].add_argument("--force", action="store_true", help="take a version below what was committed")
     parsers["receive"].add_argument("--reserve-mb", type=int, help="MiB that must stay free beside the bundle (200)")
     for name in ("switch", "attempt", "commit"):

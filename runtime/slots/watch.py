@@ -17,6 +17,7 @@ from runtime.durable import sweep, write_text
 from runtime.slots.asked_health import Answer
 from runtime.slots.journal import boot_id
 from runtime.slots.slots import Slots
+from runtime.slots.spare_room import with_room
 
 LONGEST_PAUSE = 120.0  # s between two looks that still counts; the timer comes every 30
 Verdict = Literal["nothing", "waiting", "committed", "rolled-back"]
@@ -127,7 +128,8 @@ def _update(watch: Watch, starts: int, answer: Answer, now: float) -> tuple[Watc
 
 def _write(slots: Slots, watch: Watch) -> None:
     sweep(slots.prefix, "watch.json")
-    write_text(slots.prefix / "watch.json", json.dumps(asdict(watch)) + "\n")
+    content = json.dumps(asdict(watch)) + "\n"
+    with_room(slots.prefix, lambda: write_text(slots.prefix / "watch.json", content))
 
 
 def _read(slots: Slots, slot: str) -> Watch:

@@ -52,6 +52,11 @@ def test_a_models_every_file_is_verified_on_its_way_in(tiny_model: Path) -> None
         model_files(load_model(tiny_model))
 
 
+def test_a_shipped_model_comes_with_all_that_its_card_names() -> None:
+    model = load_model(Path("mien-light"))
+    assert model.card.drift and model.card.drift.file in model_files(model)
+
+
 def test_a_reader_of_expressions_is_no_detector(tiny_model: Path) -> None:
     with pytest.raises(BadInput, match="finds faces"):
         bundled_models(str(tiny_model), str(tiny_model))

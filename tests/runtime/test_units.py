@@ -39,7 +39,7 @@ def test_systemd_finds_nothing_to_complain_of(analyze: str, units: Path) -> None
     files = [path for path in sorted(units.iterdir()) if path.suffix in (".service", ".timer")]
     done = subprocess.run([analyze, "verify", "--man=no", "--recursive-errors=no", *files], capture_output=True,
                           text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "") and len(files) == 5
+    assert (done.returncode, done.stderr) == (0, "") and len(files) == 6
 
 
 @pytest.mark.parametrize("name", [path.name for path in SERVICES])
@@ -59,6 +59,13 @@ def test_what_a_service_runs_is_a_verb(name: str) -> None:
     assert commands
     for command in commands:
         mien.make_parser().parse_args(shlex.split(command))
+
+
+def test_the_page_finds_what_the_stream_leaves_for_it() -> None:
+    kiosk, page = ((UNITS / f"mien-{name}.service").read_text().splitlines() for name in ("kiosk", "dashboard"))
+    assert "RuntimeDirectory=mien" in kiosk and "Environment=RUNTIME_DIRECTORY=/run/mien" in page
+    # systemd would take the folder away with whichever of the two stops first
+    assert not [line for line in page if line.startswith(("RuntimeDirectory=", "ReadWritePaths=", "StateDirectory="))]
 
 
 def test_the_kiosk_may_write_its_state_only() -> None:

@@ -194,3 +194,55 @@ def test_a_spoilt_line_is_passed_over(tmp_path: Path, line: bytes) -> None:
 def test_a_machine_without_boot_ids_writes_anyway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal, "BOOT_ID", tmp_path / "none")
     assert Journal(tmp_path / "journal.jsonl").append("1.0-a", "uploaded", "1.0").boot == ""
+
+
+def test_a_slot_that_the_disk_spoilt_is_sent_again(
+    slots: Slots, bring: Bring, release: Release, tmp_path: Path
+) -> None:
+    bring("1.0")
+    write_kiosk(tmp_path / "new.mien", release.key, "1.1", release.files)
+    slot = slots.receive(stream_of(tmp_path / "new.mien"))
+    (slots.bundle(slot) / "manifest.json").write_bytes(b"")  # as after a power cut
+    with pytest.raises(BadInput, match="manifest"):
+        slots.verify(slot)
+    assert slots.state(slot) is None and slots.receive(stream_of(tmp_path / "new.mien")) == slot
+    assert slots.verify(slot).manifest.version == "1.1"
+
+
+def installed(slots: Slots, release: Release, folder: Path, version: str) -> Path:
+    """Make a folder as a package has it: one place, whose content changes with the version."""
+    path = folder / f"{version}.mien"
+    manifest = write_kiosk(path, release.key, version, release.files)
+    (folder / "package" / "bundle").mkdir(parents=True, exist_ok=True)
+    (folder / "package" / "bundle" / "manifest.json").write_bytes(manifest.encode())
+    return folder / "package"
+
+
+def test_a_package_is_a_slot_until_a_deployment_and_what_that_comes_back_to(
+    slots: Slots, bring: Bring, release: Release, tmp_path: Path
+) -> None:
+    first = slots.adopt(installed(slots, release, tmp_path, "1.0"))
+    assert (slots.current(), slots.state(first)) == (first, "committed")
+    assert slots.adopt(tmp_path / "package") == first and states(slots, first) == ["committed"]
+    second = slots.adopt(installed(slots, release, tmp_path, "1.1"))
+    assert (slots.current(), sorted(p.name for p in slots.folder.iterdir())) == (second, [second])
+    deployed = bring("1.2")
+    assert (slots.current(), slots.previous()) == (deployed, second)
+    third = slots.adopt(installed(slots, release, tmp_path, "1.3"))
+    assert (slots.current(), slots.previous()) == (deployed, third)
+    with slots.alone():
+        assert slots.roll_back("asked for", nothing) == third
+
+
+def test_two_deployments_later_the_package_is_no_slot_and_is_whole(
+    slots: Slots, bring: Bring, release: Release, tmp_path: Path
+) -> None:
+    first = slots.adopt(installed(slots, release, tmp_path, "1.0"))
+    kept = [bring("1.1"), bring("1.2")]
+    assert sorted(p.name for p in slots.folder.iterdir()) == kept and first not in kept
+    assert (tmp_path / "package" / "bundle" / "manifest.json").is_file()
+
+
+def test_a_folder_without_a_bundle_is_no_package(slots: Slots, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="unpacked bundle"):
+        slots.adopt(tmp_path)
