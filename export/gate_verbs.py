@@ -14,19 +14,20 @@ from runtime.errors import BadInput
 if TYPE_CHECKING:
     import numpy as np
 
+    from export.gate.labelled_data import CheckedFaces
     from export.gate.report import Report
     from runtime.card import Model
     from runtime.engines.face_batches import Logits
-    from train.datasets.labelled_faces import LabelledFaces
 
 
 def verb_check(args: argparse.Namespace) -> int:
     """Hold an engine against PyTorch: golden frames, then labelled faces; exit 0 pass, 1 fail, 4 inconclusive."""
     from export.gate.check import EXIT_CODES
 
+    _require_flags(args)
     report, faces = run_check(args)
+    say("\n".join(report.lines()))  # before anything is written: a full disk must not cost the verdict
     _write(args, report, faces)
-    say("\n".join(report.lines()))
     if args.json:
         print_json(report.as_dict())
     return EXIT_CODES[report.verdict]
@@ -40,7 +41,6 @@ def run_check(args: argparse.Namespace) -> tuple[Report, np.ndarray]:
     from export.gate.gpu_form import open_gpu_form
     from runtime.card import load_model
     from runtime.engines import graph_for, open_engine
-    from runtime.preprocess import prepare_faces
 
     model = load_model(args.model)
     budget = read_budget(model.card, args.budget, {name: getattr(args, name) for name in (
@@ -48,15 +48,38 @@ def run_check(args: argparse.Namespace) -> tuple[Report, np.ndarray]:
     graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)
     engine = (open_gpu_form(model, graph, args.threads) if args.form == "gpu"
               else open_engine(model, args.precision, args.target, args.threads, args.cache))
-    chosen = _labelled_faces(args, model)
-    data = {"name": "fer2013", "splits": args.split, "without_copies": not args.with_copies, "images": len(chosen),
-            "pooled": len(args.split) > 1, "sha256": chosen.sha256()}
-    faces = prepare_faces(chosen.images, model.card.input)
+    chosen = labelled_faces(args, model)
     pytorch, facts = _pytorch(args, model) if args.checkpoint else (None, {})
-    report = run_gate(Asked(model, graph, engine, faces, chosen.labels, tuple(chosen.names), data, budget, pytorch,
-                            facts, read_baseline(args.baseline, data["sha256"]) if args.baseline else None,
-                            args.chain, args.bisect, args.threads))
-    return report, faces
+    baseline = read_baseline(args.baseline, chosen.facts["sha256"]) if args.baseline else None
+    report = run_gate(Asked(model, graph, engine, chosen.faces, chosen.labels, chosen.names, chosen.facts, budget,
+                            pytorch, facts, baseline, args.chain, args.bisect, args.threads, chosen.warnings))
+    return report, chosen.faces
+
+
+def labelled_faces(args: argparse.Namespace, model: Model) -> CheckedFaces:
+    """Load the faces that the flags of `add_data_flags` mean, with the model's labels. Raises BadInput, Unavailable."""
+    from export.gate.labelled_data import DataAsked, load_checked_faces
+    from runtime.faces import open_detector
+
+    detector = open_detector(args.faces, max_faces=1) if args.faces else None
+    try:
+        return load_checked_faces(DataAsked(args.data, args.dataset, args.split, args.with_copies, detector),
+                                  model.card)
+    finally:
+        if detector is not None:
+            detector.close()
+
+
+def _require_flags(args: argparse.Namespace) -> None:
+    """Refuse flags that say two things, before minutes of work. Raises BadInput."""
+    if args.form == "gpu" and args.target != "cpu":
+        raise BadInput(f"expected --form gpu, which follows a GPU on the CPU, or --target {args.target}, found both; "
+                       "leave one out")
+    if args.thumbnails and not args.html:
+        raise BadInput("expected --html FILE with --thumbnails, found none; the page is where faces are shown")
+    for path in (args.record, args.junit, args.markdown, args.html):
+        if path and path.is_dir():
+            raise BadInput(f"expected a file to write, found the folder {path}; name a file in it")
 
 
 def _pytorch(args: argparse.Namespace, model: Model) -> tuple[Logits, dict[str, Any]]:
@@ -68,23 +91,6 @@ def _pytorch(args: argparse.Namespace, model: Model) -> tuple[Logits, dict[str, 
         raise BadInput(f"expected a checkpoint of the labels {', '.join(model.card.labels)}, found "
                        f"{', '.join(opened.labels)}; give the one that the model was exported from")
     return opened.logits, opened.what
-
-
-def _labelled_faces(args: argparse.Namespace, model: Model) -> LabelledFaces:
-    """Load the asked splits, less exact copies of training images. Raises BadInput."""
-    from train.datasets.fer2013 import load_fer2013
-    from train.datasets.labelled_faces import without_copies_of
-
-    everything = load_fer2013(args.data)
-    faces = everything.split(*args.split)
-    if not args.with_copies:
-        faces = without_copies_of(faces, everything.split("Training"))
-    if not len(faces):
-        raise BadInput(f"expected labelled faces in {' and '.join(args.split)}, found none; check --data and --split")
-    if faces.label_names != model.card.labels:
-        raise BadInput(f"expected a model of the labels {', '.join(faces.label_names)}, found "
-                       f"{', '.join(model.card.labels)}; the labels are permuted, or the model is of another task")
-    return faces
 
 
 def _write(args: argparse.Namespace, report: Report, faces: np.ndarray) -> None:
@@ -108,6 +114,21 @@ def _write(args: argparse.Namespace, report: Report, faces: np.ndarray) -> None:
         write_text(args.html, gate_page(report, faces if args.thumbnails else None))
 
 
+def add_data_flags(p: argparse.ArgumentParser, required: bool) -> None:
+    """Declare which labelled faces are meant."""
+    p.add_argument("--data", type=Path, required=required,
+                   help="a data set, or a folder of one's own that holds a folder for each label of the model")
+    p.add_argument("--dataset", default="", choices=["fer2013", "ck-plus", "raf-db", "sfew", "rafd", "folders"],
+                   help="what --data is; without it class-named folders are recognised, and all else is fer2013")
+    p.add_argument("--split", nargs="+", default=[],
+                   help="of FER2013 choose on PublicTest, gate on PrivateTest, the default; of other sets what their "
+                        "authors report on, or All; several are pooled, and the report says so")
+    p.add_argument("--with-copies", action="store_true",
+                   help="keep exact copies of training images, as published accuracies do")
+    p.add_argument("--faces", default="", metavar="DETECTOR",
+                   help="find and cut the face in each image first: mien-face, haar, or a YuNet ONNX file")
+
+
 def add_verbs(verb: AddVerb) -> None:
     """Declare `mien check` and its flags."""
     p = verb("check", verb_check)
@@ -117,11 +138,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--cache", type=Path, help="where TensorRT's engines are kept; ~/.cache/mien/engines")
     p.add_argument("--form", choices=["cpu", "gpu"], default="cpu",
                    help="gpu: follow on the CPU the graph that a GPU would get; in fp16 each tensor is rounded to half")
-    p.add_argument("--data", type=Path, required=True)
-    p.add_argument("--split", nargs="+", default=["PrivateTest"],
-                   help="choose on PublicTest, gate on PrivateTest; several are pooled, and the report says so")
-    p.add_argument("--with-copies", action="store_true",
-                   help="keep exact copies of training images, as published accuracies do")
+    add_data_flags(p, required=True)
     p.add_argument("--checkpoint", type=Path,
                    help="take PyTorch itself as reference instead of fp32.onnx, which export proved equal to it")
     p.add_argument("--budget", type=Path, metavar="check.yaml", help="what may be lost; flags below count before it")

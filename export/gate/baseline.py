@@ -1,70 +1,78 @@
 """This build against the last one, from the record that one left: any target, any device, the same images.
 
-Compared by labels alone, for a record keeps each image's label and not its logits. Knows no network.
+A record keeps each image's label, and its logits in half precision; one of before either was kept is compared by what
+it has. Knows no network.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import string
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from export.gate.answers import NO_ANSWER, Answers
+from export.gate.answers import Answers
 from export.gate.bounds import Measured, Z, above
 from export.gate.budget import Budget
-from export.gate.check import Judgement, Question, label_questions, settle
+from export.gate.check import Judgement, Question, ece_question, kl_question, label_questions, settle
+from export.gate.packed import unpack_labels, unpack_logits
 from runtime.agreement import wilson_interval
 from runtime.errors import BadInput
 
-_DIGITS = string.digits + string.ascii_lowercase  # one sign an image: FER2013's test split is 3 KB
-_NONE = "-"
+# What a file may do that is no record, or was cut short
+_NO_RECORD = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Baseline:
-    """What an earlier build said. said: (N,) labels, -1 for no answer; None in a record of before they were kept."""
+    """What an earlier build said. said: (N,) labels, -1 for no answer; None in a record of before they were kept.
+
+    logits: (N, classes) less each row's largest, NaN for no answer, or None likewise; temperature: that build's.
+    """
 
     name: str
     graph_sha256: str
     right: int
     images: int
     said: np.ndarray | None
-
-
-def pack_labels(said: np.ndarray) -> str:
-    """Return (N,) labels below 36 as one sign each, - for no answer."""
-    return "".join(_NONE if label == NO_ANSWER else _DIGITS[label] for label in said.tolist())
-
-
-def unpack_labels(text: str) -> np.ndarray:
-    """Return what `pack_labels` packed, (N,) int64. Raises ValueError for another sign."""
-    return np.array([NO_ANSWER if sign == _NONE else _DIGITS.index(sign) for sign in text], dtype=np.int64)
+    logits: np.ndarray | None = None
+    temperature: float = 1.0
 
 
 def read_baseline(path: Path, data_sha256: str) -> Baseline:
     """Read an earlier check's record. Raises BadInput where it is none, or is of other data."""
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        of, images = record["data"]["sha256"], int(record["images"])
+        data, images, share = record["data"], int(record["images"]), float(record["accuracy_engine"])
+        of, temperature = str(data["sha256"]), float(record.get("temperature", 1.0))
+        if images < 1 or not 0 <= share <= 1 or not 0 < temperature < math.inf:
+            raise ValueError(f"{images} images, an accuracy of {share} at a temperature of {temperature}")
         said = unpack_labels(record["predictions"]) if "predictions" in record else None
+        logits = unpack_logits(record["logits"], images) if "logits" in record else None
+        if said is not None and len(said) != images:
+            raise ValueError(f"labels of {len(said)} images, not {images}")
         found = Baseline(f"{record['model']} {record['graph']} of commit {record['made_on']['commit']}",
-                         record["sha256"], round(record["accuracy_engine"] * images), images, said)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"expected a record of mien check in {path}, found another file ({error}); mien check --record "
-                       "writes one") from error
-    if of != data_sha256 or (said is not None and len(said) != images):
-        raise BadInput(f"expected a baseline of the same data, {data_sha256[:12]}…, found {of[:12]}… in {path}; check "
-                       "the released build on this data first")
+                         str(record["sha256"]), round(share * images), images, said, logits, temperature)
+        faces = f"{images} faces of {data['name']} {' + '.join(data['splits'])}"
+    except _NO_RECORD as error:
+        raise BadInput(f"expected a whole record of mien check in {path}, found another file ({error!r}); mien check "
+                       "--record writes one") from error
+    if of != data_sha256:
+        raise BadInput(f"expected a baseline of the same data, {data_sha256[:12]}…, found {of[:12]}… ({faces}) in "
+                       f"{path}; check the released build on this data first")
     return found
 
 
 def judge_baseline(baseline: Baseline, answers: Answers, budget: Budget) -> Judgement:
-    """Hold the engine against the earlier build by the same budget: paired where its labels were kept."""
+    """Hold the engine against the earlier build by the same budget: paired where its labels were kept.
+
+    Its confidence is that at its own temperature: a temperature that changed between builds is a shift. Raises BadInput
+    for logits of other labels.
+    """
     right = answers.right_engine
     if baseline.said is None:
         count = len(right)
@@ -73,7 +81,24 @@ def judge_baseline(baseline: Baseline, answers: Answers, budget: Budget) -> Judg
                          (), 0)
     gated, reported = label_questions(baseline.said == answers.labels, right, baseline.said != answers.said_engine,
                                       answers.labels, answers.label_names, budget)
+    if baseline.logits is not None:
+        gated += _confidence_questions(baseline, baseline.logits, answers, budget)
     return Judgement(settle(gated), settle(reported), 0)
+
+
+def _confidence_questions(baseline: Baseline, logits: np.ndarray, answers: Answers, budget: Budget) -> list[Question]:
+    """Ask for the KL from the earlier build and the change of the calibration error, where both gave numbers."""
+    if logits.shape[1] != answers.engine.shape[1]:
+        raise BadInput(f"expected a baseline of {answers.engine.shape[1]} labels, found {logits.shape[1]}; check the "
+                       "released build again")
+    both = np.isfinite(logits).all(axis=1) & answers.finite
+    if not both.any():
+        return []
+    before, after, labels = logits[both], answers.engine[both], answers.labels[both]
+    as_sure = before * (answers.temperature / baseline.temperature)
+    kl, ece = (Answers(reference, after, labels, answers.label_names, answers.temperature)
+               for reference in (before, as_sure))
+    return [kl_question(kl, budget), ece_question(ece, budget)]
 
 
 def unpaired_accuracy_lost(right_before: int, right_after: int, count: int) -> Measured:

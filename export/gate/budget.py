@@ -48,7 +48,10 @@ def read_budget(card: ModelCard, file: Path | None, flags: dict[str, Any]) -> Bu
 
     Raises BadConfig for an unknown key, a value out of range, or a class that the model does not know.
     """
-    values = dict(card.metrics.get("budget", {}))
+    stated = card.metrics.get("budget", {})
+    if not isinstance(stated, dict):
+        raise BadConfig(f"expected keys under metrics.budget in {card.name}'s card.json, found {stated!r}; correct it")
+    values = dict(stated)
     values |= read_yaml(file) if file else {}
     values |= {name: value for name, value in flags.items() if value is not None}
     source = str(file) if file else "the budget"

@@ -117,13 +117,21 @@ def judge(answers: Answers, budget: Budget) -> Judgement:
     gated, reported = label_questions(answers.right_reference, answers.right_engine,
                                       answers.said_reference != answers.said_engine, answers.labels,
                                       answers.label_names, budget)
-    count = len(answers.labels)
     if answers.finite.any():
-        shift = answers.calibration_shift
-        gated += [Question("kl", "nats", mean_of(answers.kl), budget.kl, count),
-                  Question("ece_shift", "points", size_of(mean_of(100 * shift), mean_of(-100 * shift)),
-                           100 * budget.ece_shift, count)]
+        gated += [kl_question(answers, budget), ece_question(answers, budget)]
     return Judgement(settle(gated), settle(reported), int((~answers.finite).sum()))
+
+
+def kl_question(answers: Answers, budget: Budget) -> Question:
+    """Return the question of the mean KL from the reference; there must be a finite answer."""
+    return Question("kl", "nats", mean_of(answers.kl), budget.kl, len(answers.labels))
+
+
+def ece_question(answers: Answers, budget: Budget) -> Question:
+    """Return the question of the calibration error's change, either way; there must be a finite answer."""
+    shift = 100 * answers.calibration_shift
+    return Question("ece_shift", "points", size_of(mean_of(shift), mean_of(-shift)), 100 * budget.ece_shift,
+                    len(answers.labels))
 
 
 def label_questions(right_before: np.ndarray, right_after: np.ndarray, changed: np.ndarray, labels: np.ndarray,

@@ -20,7 +20,7 @@ FACES = 64
 # dB, a tenth of the signal's amplitude. mien-light's INT8 layers lie at 28–36 against FP32, its FP16's at 64–68
 # (64 faces of PublicTest); a scale wrong by 2 lies at about 0
 LEAST_SQNR = 20.0
-_LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ def layer_departures(before: bytes, after: bytes, faces: np.ndarray) -> tuple[La
     """
     graphs = parse_model(before, "the graph before"), parse_model(after, "the graph after")
     there = {tensor for node in graphs[1].graph.node for tensor in node.output}
-    layers = [(_layer_name(node), node.output[0]) for node in graphs[0].graph.node
-              if node.op_type in _LAYERS and node.output[0] in there]
+    layers = [(layer_name(node), node.output[0]) for node in graphs[0].graph.node
+              if node.op_type in LAYERS and node.output[0] in there]
     if not layers:
         return ()
-    first, second = (_run(graph, [tensor for _, tensor in layers], faces) for graph in graphs)
+    first, second = (tensors_of(graph, [tensor for _, tensor in layers], faces) for graph in graphs)
     return tuple(LayerDeparture(layer, tensor, sqnr(first[tensor], second[tensor])) for layer, tensor in layers)
 
 
@@ -67,7 +67,11 @@ def sqnr(signal: np.ndarray, noisy: np.ndarray) -> float:
                                                                      1e-300)))
 
 
-def _run(graph: onnx.ModelProto, tensors: list[str], faces: np.ndarray) -> dict[str, np.ndarray]:
+def tensors_of(graph: onnx.ModelProto, tensors: list[str], faces: np.ndarray) -> dict[str, np.ndarray]:
+    """Return named tensors inside a graph, float32, for (N, C, H, W) uint8 faces: each node as it is written.
+
+    Raises BadInput for a graph of several inputs, BadModel for one that does not load.
+    """
     opened = onnx.ModelProto()
     opened.CopyFrom(graph)
     present = {output.name for output in graph.graph.output}
@@ -85,5 +89,6 @@ def _batches(engine: OnnxRuntimeEngine, name: str, faces: np.ndarray) -> Iterato
         yield tensor, np.concatenate([answers[tensor] for answers in found]).astype(np.float32)
 
 
-def _layer_name(node: onnx.NodeProto) -> str:
+def layer_name(node: onnx.NodeProto) -> str:
+    """Return a layer's name: its weight's, which is the PyTorch module's; else the node's."""
     return str(node.input[1]).removesuffix(".weight") if len(node.input) > 1 else str(node.name)

@@ -30,6 +30,7 @@ class Asked:
 
     data: name, splits, images, sha256 and without_copies, as records carry them. pytorch: faces → logits and what it
     is, where PyTorch itself is the reference; else fp32.onnx on the CPU is. chain, bisect: walk though nothing broke.
+    warnings: of the data, for the report.
     """
 
     model: Model
@@ -46,6 +47,7 @@ class Asked:
     chain: bool = False
     bisect: bool = False
     threads: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 def run_gate(asked: Asked, opened: dict[str, Engine] | None = None) -> Report:
@@ -74,7 +76,7 @@ def run_gate(asked: Asked, opened: dict[str, Engine] | None = None) -> Report:
     against = (asked.baseline, judge_baseline(asked.baseline, gate.answers, asked.budget)) if asked.baseline else None
     return Report(model.card.name, {"graph": graph, "sha256": entry.sha256, "bytes": entry.bytes}, asked.engine.target,
                   asked.pytorch_facts if asked.pytorch else {"name": "fp32.onnx"}, asked.data, asked.budget, gate,
-                  tuple(links), asked.image_names, describe_machine(), against, _warnings(asked.data["splits"]))
+                  tuple(links), asked.image_names, describe_machine(), against, _warnings(asked))
 
 
 class _Runs:
@@ -109,10 +111,12 @@ class _Runs:
         return self.opened[name]
 
 
-def _warnings(splits: list[str]) -> tuple[str, ...]:
-    said = []
-    if "Training" in splits:
-        said.append("the network was trained on these faces: nothing here tells what others lose")
+def _warnings(asked: Asked) -> tuple[str, ...]:
+    said, splits = list(asked.warnings), asked.data["splits"]
     if len(splits) > 1:
         said.append(f"{' and '.join(splits)} are pooled: what was chosen on one of them is not proven by these figures")
+    if asked.baseline and asked.baseline.logits is None:
+        lacks = "logits" if asked.baseline.said is not None else "labels and no logits"
+        said.append(f"the baseline {asked.baseline.name} kept no {lacks}: KL and calibration are not compared with it; "
+                    "check that build again to have them")
     return tuple(said)

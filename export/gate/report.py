@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from export.gate.answers import Answers
-from export.gate.baseline import Baseline, pack_labels
+from export.gate.baseline import Baseline
 from export.gate.budget import Budget
 from export.gate.chain import Link
 from export.gate.check import Finding, Judgement, Verdict
+from export.gate.packed import pack_labels, pack_logits
 
 WORDS: dict[Verdict, str] = {"pass": "PASSED", "fail": "FAILED", "inconclusive": "INCONCLUSIVE"}
 MOST_FLIPS = 200  # listed in a record; the count stands beside them
@@ -95,7 +96,7 @@ class Report:
         return "; ".join(self.baseline[1].broken) if self.baseline else ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the record: plain values for JSON, with each image's label, so that it can be a baseline."""
+        """Return the record: plain values for JSON, with labels and logits, so that it can be a baseline."""
         flips = self.answers.flips()
         found = {
             "model": self.model, **self.graph_facts, "target": self.target, "reference": self.reference,
@@ -107,15 +108,16 @@ class Report:
             "classes": [asdict(c) for c in self.answers.classes()],
             "links": [_link_dict(link) for link in self.links], "warnings": list(self.warnings),
             "flipped": len(flips), "flips": [self._flip(int(i)) for i in flips[:MOST_FLIPS]],
-            "predictions": pack_labels(self.answers.said_engine),
+            "predictions": pack_labels(self.answers.said_engine), "logits": pack_logits(self.answers.engine),
             "logits_sha256": hashlib.sha256(np.ascontiguousarray(self.answers.engine, "<f4").tobytes()).hexdigest(),
             "made_on": self.made_on,
         }
-        golden = [link.golden for link in self.links if link.golden]
+        golden = [link.golden for link in self.links if link.golden and link.name == self.gate.name]
         found |= {"golden": asdict(golden[0])} if golden else {}
         if self.baseline:
             found["baseline"] = {"name": self.baseline[0].name, "sha256": self.baseline[0].graph_sha256,
-                                 "paired": self.baseline[0].said is not None, "verdict": self.baseline[1].verdict,
+                                 "paired": self.baseline[0].said is not None,
+                                 "logits": self.baseline[0].logits is not None, "verdict": self.baseline[1].verdict,
                                  "findings": [finding_dict(f) for f in self.baseline[1].findings]}
         return found
 

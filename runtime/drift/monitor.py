@@ -76,7 +76,7 @@ class DriftMonitor:
         self._queue: queue.Queue[Sample | Literal["export", "stop"]] = queue.Queue(WAITING)
         self._due, self._cost, self._cpu_seconds = 0.0, 0.0, 0.0
         self._tracks: dict[int, tuple[float, float]] = {}  # when its next sample is due, and the pause after that
-        self._samples = self._dropped = 0
+        self._samples = self._dropped = self._accepted = 0
         self._failed = ""
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="drift", daemon=True)
@@ -99,6 +99,7 @@ class DriftMonitor:
         sample = Sample(crops[place].copy(), float(boxes[place, 2:].max()), answer.probabilities if answer else None)
         try:
             self._queue.put_nowait(sample)
+            self._accepted += 1
         except queue.Full:
             self._dropped += 1
         self._tracks.pop(track, None)
@@ -106,6 +107,11 @@ class DriftMonitor:
         if len(self._tracks) > MOST_TRACKS:
             del self._tracks[next(iter(self._tracks))]
         self._due = now + max(self._config.seconds_between, self._cost / self._config.budget)
+
+    @property
+    def waiting(self) -> int:
+        """How many samples were taken from the loop and are not read yet; none will be once `why` is told."""
+        return 0 if self._failed else self._accepted - self._samples
 
     def export(self) -> None:
         """Have the worker write the histograms soon; it also does so every hour and at the end."""

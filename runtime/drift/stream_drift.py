@@ -12,19 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runtime.drift.alarm import alarm_line, is_engines_fault
-from runtime.drift.kept_ranges import FILE
-from runtime.drift.monitor import DriftMonitor
 from runtime.errors import MienError, RestartNeeded
 from runtime.expressions import Expression
 from runtime.health import Health
 from runtime.pieces import Pieces
 from runtime.reading import Reading
 from runtime.sinks import Sinks
+
+if TYPE_CHECKING:  # imported where a monitor is asked for
+    from runtime.drift.monitor import DriftMonitor
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +102,9 @@ class StreamDrift:
         self._of, self._monitor = (reading, config), None
         if not config.enabled:
             return
+        from runtime.drift.kept_ranges import FILE
+        from runtime.drift.monitor import DriftMonitor
+
         try:
             ranges = self._state / FILE if self._state else None
             self._monitor = DriftMonitor(reading.model, reading.graph, reading.engine.target, config, ranges)

@@ -24,6 +24,18 @@ def test_without_a_word_a_point_of_accuracy_may_be_lost(shipped: Model) -> None:
     assert read_budget(shipped.card, None, {}).accuracy_drop == 1.0
 
 
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+def test_a_file_saved_on_windows_reads_the_same(shipped: Model, tmp_path: Path, before: bytes) -> None:
+    file = tmp_path / "check.yaml"
+    file.write_bytes(before + b"agreement: 0.97\r\nclasses:\r\n  - disgust\r\n")
+    assert read_budget(shipped.card, file, {}) == Budget(agreement=0.97, classes=("disgust",))
+
+
+def test_a_cards_budget_that_is_no_mapping_is_refused(shipped: Model) -> None:
+    with pytest.raises(BadConfig, match="keys under metrics.budget"):
+        read_budget(replace(shipped.card, metrics={"budget": "strict"}), None, {})
+
+
 @pytest.mark.parametrize(("line", "words"), [
     ("acuracy_drop: 1", "did you mean accuracy_drop"), ("agreement: 97", "agreement of 0–1, found 97"),
     ("accuracy_drop: -1", "0–100 points"), ("kl: .nan", "finite number for kl"), ("kl: -1", "at least 0 nats"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kiosk import endless_folder, events_in
+from kiosk import events_in, folder_of
 from tiny_model import TinyNetwork, write_tiny_model
 
 from runtime.card import FileEntry, load_model, save_card
@@ -32,7 +32,7 @@ def departing(tmp_path: Path) -> Path:
 def test_with_a_state_folder_the_next_precision_reads_and_health_says_why(
     tmp_path: Path, departing: Path, face_photo: np.ndarray
 ) -> None:
-    pictures = endless_folder(tmp_path / "in", face_photo, frames=3)
+    pictures = folder_of(tmp_path / "in", face_photo, frames=3)
     summary = run_stream(StreamConfig(
         str(pictures), model=str(departing), precision="fp16", target="cpu", faces="haar", events=tmp_path / "e.jsonl",
         supervision=SupervisionConfig(state=tmp_path / "state")))
@@ -45,7 +45,7 @@ def test_with_a_state_folder_the_next_precision_reads_and_health_says_why(
 
 
 def test_without_one_the_stream_does_not_start(tmp_path: Path, departing: Path, face_photo: np.ndarray) -> None:
-    pictures = endless_folder(tmp_path / "in", face_photo, frames=3)
+    pictures = folder_of(tmp_path / "in", face_photo, frames=3)
     with pytest.raises(Departure, match="expected the fp16 engine within 0.01"):
         run_stream(StreamConfig(str(pictures), model=str(departing), precision="fp16", target="cpu", faces="haar",
                                 events=tmp_path / "e.jsonl"))

@@ -75,6 +75,15 @@ def test_an_engine_that_is_fp32_agrees(monitor: DriftMonitor, model: Model) -> N
     assert status["quantities"]["log_kl"]["last"] == -9 and "beyond_range" in status["quantities"]
 
 
+def test_a_sample_waits_until_it_was_read(monitor: DriftMonitor, model: Model, held: threading.Event) -> None:
+    face = random_faces(1)
+    monitor.offer(face, BOX, answers_to(face, model), [1], 0.0)
+    assert monitor.waiting == 1
+    held.set()
+    wait_until(lambda: not monitor.waiting)
+    assert monitor.status()["samples"] == 1
+
+
 def test_perturbed_weights_alarm_as_the_engines_departure(monitor: DriftMonitor, model: Model) -> None:
     feed(monitor, model, random_faces(40), off=0.05)
     assert monitor.status()["alarming"] == ["log_kl"] and monitor.status()["state"] == "alarm"

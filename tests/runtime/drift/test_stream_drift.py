@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from kiosk import endless_folder, events_in, finish, has_event, start, wait_until, write_config
+from kiosk import events_in, finish, folder_of, has_event, start, wait_until, write_config
 from watched_model import watched_model
 
 from runtime import reading as reading_module
@@ -30,7 +30,7 @@ EAGER = DriftConfig(seconds_between=0.0, budget=1.0)
 
 @pytest.fixture
 def pictures(tmp_path: Path, face_photo: np.ndarray) -> Path:
-    return endless_folder(tmp_path / "in", face_photo, frames=2000)
+    return folder_of(tmp_path / "in", face_photo, frames=2000)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_no_crop_is_written(tmp_path: Path, pictures: Path, model: Path) -> None
 def test_switched_off_nothing_runs(
     tmp_path: Path, pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream_drift, "DriftMonitor", None)  # would fail if it were called
+    monkeypatch.setattr(monitor, "DriftMonitor", None)  # would fail if it were called
     run_stream(config(pictures, model, tmp_path, DriftConfig(enabled=False), frames=3))
     assert not (tmp_path / "state" / "ranges.hist").exists()
 

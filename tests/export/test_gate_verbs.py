@@ -1,0 +1,70 @@
+"""`mien check` at its edges: flags that say two things, places that are folders, a verdict before its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from tiny_model import LABELS, SIDE
+
+import mien
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Noise in a folder for each label."""
+    random = np.random.default_rng(0)
+    for label in LABELS:
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        for number in range(3):
+            noise = random.integers(0, 255, (SIDE, SIDE), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "faces" / label / f"{number}.png"), noise)
+    return tmp_path / "faces"
+
+
+def check(*arguments: object) -> int:
+    return mien.main(["check", *map(str, arguments), "--precision", "fp32"])
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (("--form", "gpu", "--target", "tensorrt"), "found both"), (("--thumbnails",), "--html FILE with --thumbnails"),
+    (("--junit", "."), "found the folder .")])
+def test_flags_that_make_no_sense_are_refused_before_any_work(flags: tuple[str, ...], words: str,
+                                                              capsys: pytest.CaptureFixture[str]) -> None:
+    assert check("nowhere", "--data", "nowhere", *flags) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_a_folder_of_ones_own_is_checked_and_its_record_is_the_next_baseline(
+        tiny_model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "r.json"
+    assert check(tiny_model, "--data", data, "--record", record) == 4  # 21 faces prove nothing
+    first = json.loads(record.read_text())
+    assert first["data"]["name"] == "folders" and first["images"] == 21 and first["golden"]["faces"] > 0
+    assert check(tiny_model, "--data", data, "--baseline", record, "--record", record) == 4
+    again = json.loads(record.read_text())
+    assert {f["name"] for f in again["baseline"]["findings"]} >= {"kl", "ece_shift"} and again["baseline"]["logits"]
+    assert "against tiny" in capsys.readouterr().err
+
+
+def test_a_baseline_without_logits_says_what_is_not_compared(tiny_model: Path, data: Path, tmp_path: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    record = tmp_path / "r.json"
+    check(tiny_model, "--data", data, "--record", record)
+    values = json.loads(record.read_text())
+    del values["logits"]
+    record.write_text(json.dumps(values))
+    capsys.readouterr()
+    assert check(tiny_model, "--data", data, "--baseline", record) == 4
+    assert "kept no logits: KL and calibration are not compared" in capsys.readouterr().err
+
+
+def test_the_verdict_is_said_though_its_files_cannot_be_written(tiny_model: Path, data: Path, tmp_path: Path,
+                                                                capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert check(tiny_model, "--data", data, "--record", tmp_path / "file" / "r.json") == 2
+    said = capsys.readouterr().err
+    assert said.startswith("INCONCLUSIVE: ") and "expected a folder to write r.json into" in said
