@@ -21,9 +21,22 @@ import train.verbs
 from runtime.command_line import Verb, missing_package, say
 from runtime.errors import DONE, FAILED, MienError
 
+JOINED = ("bench stream",)  # verbs of two words whose first is a verb too
+
 
 class Terminated(BaseException):
     """SIGTERM, raised where the work stands, so that nothing half-written is left."""
+
+
+class Verbs(argparse.ArgumentParser):
+    """The parser of verbs, one of which may begin with another's name: `bench stream` beside `bench`."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """Be argparse's own, with the two words of such a verb as one."""
+        words = list(sys.argv[1:] if args is None else args)
+        if " ".join(words[:2]) in JOINED:
+            words[:2] = [" ".join(words[:2])]
+        return super().parse_known_args(words, namespace)
 
 
 def _terminate(*_: object) -> None:
@@ -32,12 +45,12 @@ def _terminate(*_: object) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser with every room's verbs."""
-    parser = argparse.ArgumentParser(
+    parser = Verbs(
         prog="mien",
         description="Train facial-expression networks, compile them for NVIDIA GPUs at the edge, and prove that the "
         "compiled engine still says what the PyTorch network says.",
         epilog="exit codes: 0 done or passed, 1 failed, 2 bad input, 3 library, GPU or camera missing, 4 inconclusive")
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB", parser_class=argparse.ArgumentParser)
     groups: dict[str, Any] = {"": verbs}
 
     def add_verb(name: str, run: Verb, group: str = "") -> argparse.ArgumentParser:

@@ -15,27 +15,28 @@ CONTRAST = 3.0  # grey levels of standard deviation; below it correlation measur
 
 
 class SceneCut:
-    """Remembers a thumbnail of the frame before: 768 bytes."""
+    """Remembers a thumbnail of the frame before: 3 KB."""
 
     def __init__(self) -> None:
         """Start without a frame; the first one is no cut."""
         self._before: np.ndarray | None = None
-        self._spread = 0.0
+        self._norm = 0.0
         self._size: tuple[int, ...] = ()
 
     def look(self, image: np.ndarray) -> bool:
         """Return whether a frame, (H, W, 3) BGR uint8, begins another scene than the frame before it."""
-        now = _thumbnail(image)
-        spread = float(cv2.meanStdDev(now)[1][0, 0])
-        before, spread_before, size = self._before, self._spread, self._size
-        self._before, self._spread, self._size = now, spread, image.shape
+        now = _thumbnail(image).ravel().astype(np.float32)
+        now -= now.mean()
+        norm = float(now @ now) ** 0.5
+        before, norm_before, size = self._before, self._norm, self._size
+        self._before, self._norm, self._size = now, norm, image.shape
         if before is None:
             return False
         if size != image.shape:
             return True
-        if min(spread, spread_before) < CONTRAST:
+        if min(norm, norm_before) < CONTRAST * now.size**0.5:
             return False
-        return float(cv2.matchTemplate(now, before, cv2.TM_CCOEFF_NORMED)[0, 0]) < SAME
+        return bool(now @ before < SAME * norm * norm_before)
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ import numpy as np
 
 SHORTEST = 1e-6  # s; the first bin
 GROWTH = 1.05
+LOG_GROWTH = math.log(GROWTH)
 BINS = 400  # up to 1.05^400 µs: five minutes
 
 
@@ -22,7 +23,7 @@ class StageTimes:
 
     def __init__(self) -> None:
         """Start empty; a stage appears when it is first timed."""
-        self._counts: dict[str, np.ndarray] = {}
+        self._counts: dict[str, list[int]] = {}
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -33,12 +34,14 @@ class StageTimes:
 
     def add(self, stage: str, seconds: float) -> None:
         """Count one duration."""
-        counts = self._counts.setdefault(stage, np.zeros(BINS, np.int64))
-        counts[min(BINS - 1, max(0, int(math.log(max(seconds, SHORTEST) / SHORTEST) / math.log(GROWTH))))] += 1
+        counts = self._counts.get(stage)
+        if counts is None:
+            counts = self._counts[stage] = [0] * BINS
+        counts[min(BINS - 1, int(math.log(max(seconds, SHORTEST) / SHORTEST) / LOG_GROWTH))] += 1
 
     def milliseconds(self, stage: str, share: float) -> float:
         """Return a percentile in ms: the duration that `share` (0–1) of all stay at or below."""
-        cumulated = self._counts[stage].cumsum()
+        cumulated = np.cumsum(self._counts[stage])
         at = int(np.searchsorted(cumulated, share * cumulated[-1]))
         return float(SHORTEST * GROWTH ** (at + 0.5) * 1e3)
 

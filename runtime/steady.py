@@ -71,7 +71,7 @@ class SteadyLabel:
 
     def expression(self, labels: Sequence[str]) -> Expression:
         """Return the label with its smoothed probability; that of the best one where the label is "unsure"."""
-        at = int(self.probabilities.argmax()) if self.label == UNSURE else list(labels).index(self.label)
+        at = int(self.probabilities.argmax()) if self.label == UNSURE else labels.index(self.label)
         return Expression(self.label, float(self.probabilities[at]), self.probabilities.astype(np.float32))
 
     def _leading(self, labels: Sequence[str], rules: SteadyRules) -> str:
@@ -80,7 +80,7 @@ class SteadyLabel:
         top = float(self.probabilities[best])
         if self.label == UNSURE:
             return labels[best] if top >= rules.threshold else UNSURE
-        own = float(self.probabilities[list(labels).index(self.label)])
+        own = float(self.probabilities[labels.index(self.label)])
         if top < rules.threshold:  # nobody is sure: leaves only well below, else a face at the threshold flickers
             return UNSURE if own < rules.threshold - rules.margin else self.label
         return labels[best] if top >= own + rules.margin else self.label

@@ -50,7 +50,7 @@ def bench(entrants: list[Entrant], batch: int, rounds: int, warm_up_seconds: flo
     times = np.zeros((rounds, len(entrants)))
     on_device = np.full((rounds, len(entrants)), np.nan)
     warm_until, turn = time.perf_counter() + warm_up_seconds, -WARM_UP_ROUNDS
-    began_rounds, waited = time.perf_counter(), _waited()
+    began_rounds, waited = time.perf_counter(), seconds_without_core()
     while turn < rounds:
         for index, entrant in enumerate(entrants):
             began = time.perf_counter()
@@ -63,8 +63,8 @@ def bench(entrants: list[Entrant], batch: int, rounds: int, warm_up_seconds: flo
         turn += 1
         if turn == 0:
             turn = -1 if time.perf_counter() < warm_until else 0
-            began_rounds, waited = time.perf_counter(), _waited()
-    share = (_waited() - waited) / (time.perf_counter() - began_rounds)
+            began_rounds, waited = time.perf_counter(), seconds_without_core()
+    share = (seconds_without_core() - waited) / (time.perf_counter() - began_rounds)
     return [_row(entrant, batch, times[:, i], on_device[:, i], times[:, i] / times[:, 0])
             | {"waited_for_core": round(share, 4)} for i, entrant in enumerate(entrants)]
 
@@ -81,7 +81,7 @@ def _row(entrant: Entrant, batch: int, times: np.ndarray, on_device: np.ndarray,
     return row | {"samples_ms": [round(float(t), 4) for t in times]}
 
 
-def _waited() -> float:
+def seconds_without_core() -> float:
     """Seconds this thread has stood in the queue for a core; 0 where Linux does not count them.
 
     The second number of schedstat: https://www.kernel.org/doc/html/latest/scheduler/sched-stats.html

@@ -1,19 +1,21 @@
 """What the pipeline costs around its detector and network, and what following saves: frames a second, boxes, labels.
 
-python -m runtime.bench.stream demo/clip.mp4 --faces haar yunet.onnx --record docs/results/bench-stream-cpu.json
+`mien bench stream demo/clip.mp4 --faces mien-face haar --record docs/results/bench-stream-cpu.json`
 
 The bare loop calls detector and network on the same frames with the same threads; it and two pipelines take turns of a
 few frames, timed by the processor's clock of their thread, which stands while others compute. Frames are held in
 memory: decoding is in no figure. What a detection every frame finds is the measure of what is followed: where the
-detector errs, following errs with it.
+detector errs, following errs with it. How old a frame is when its event is written, and processor and memory of a whole
+stream, are `glass_to_event.py`'s, which plays the same frames as a camera.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from pathlib import Path
@@ -23,11 +25,10 @@ import cv2
 import numpy as np
 
 from runtime.bench.bootstrap import interval_of_median
-from runtime.bench.record import layout
+from runtime.bench.glass_to_event import Plan, measure_latency
 from runtime.camera import open_source
 from runtime.camera.source import Frame, FrameSource
-from runtime.card import Model, load_model
-from runtime.durable import write_text
+from runtime.card import Model
 from runtime.engines import open_engine
 from runtime.errors import BadInput
 from runtime.expressions import ExpressionReader
@@ -40,9 +41,21 @@ from runtime.tracking import FaceTracker
 from runtime.tracks import TrackRules, overlaps
 
 SIZE = (640, 480)
-FRAMES, CHUNK = 300, 20  # of the clip; a turn
+FRAMES, CHUNK, TURNS = 300, 20, 15  # of the clip; of a turn; turns, so that a short clip is seen again
 SAME_FACE = 0.5  # overlap from which a box stands for a detected one
 ASKED = {"of_bare": 0.95, "follow_milliseconds": 1.0}
+
+
+@dataclass(frozen=True)
+class Paced:
+    """How the frames are played as a camera: so many a second, for so many seconds a row; 0 seconds: not at all."""
+
+    fps: float = 15.0
+    seconds: float = 20.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fps <= 1000 or not 0 <= self.seconds <= 3600:
+            raise BadInput(f"expected fps of 0–1000 and 0–3600 seconds, found {self.fps:g} and {self.seconds:g}")
 
 
 class Replay(FrameSource):
@@ -124,7 +137,8 @@ class Run:
 
 
 def measure_scene(
-    frames: Sequence[np.ndarray], fps: float, detector: FaceDetector, reader: ExpressionReader, every: int, births: int
+    frames: Sequence[np.ndarray], fps: float, detector: FaceDetector, reader: ExpressionReader, every: int, births: int,
+    turns: int,
 ) -> dict[str, Any]:
     """Compare the bare loop with pipelines that detect every frame and every k-th, on one clip."""
     def bare(images: Iterator[np.ndarray]) -> None:
@@ -135,7 +149,6 @@ def measure_scene(
     always, following = Run(frames, fps, detector, reader, 1, 1), Run(frames, fps, detector, reader, every, births)
     entrants: list[Callable[[], None]] = [lambda: bare(images), lambda: always.turn(CHUNK),
                                           lambda: following.turn(CHUNK)]
-    turns = len(frames) // CHUNK
     seconds = np.zeros((turns, len(entrants)))
     began, used = time.perf_counter(), time.thread_time()
     for turn in range(turns):
@@ -224,45 +237,41 @@ def three_of(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     return mosaics
 
 
-def measure(clip: Path, model: Model, precision: str, detectors: Sequence[str], every: int, births: int
-            ) -> dict[str, Any]:
-    """Return all figures of the module's docstring, one row a detector and number of faces."""
+def measure(clip: Path, model: Model, precision: str, detectors: Sequence[str], every: int, births: int,
+            paced: Paced) -> dict[str, Any]:
+    """Return all figures of the module's docstring, one row a detector and number of faces. Raises BadInput."""
     if min(every, births) < 1:
-        raise BadInput(f"expected --every and --births of 1 or more, found {every} and {births}")
+        raise BadInput(f"expected a detection every 1 or more frames and births of 1 or more, found {every} and "
+                       f"{births}")
     cv2.setNumThreads(1)
     frames, fps = load_frames(clip)
-    engine = open_engine(model, precision, "cpu", 1)
+    engine, load = open_engine(model, precision, "cpu", 1), os.getloadavg()
     reader, rows = ExpressionReader(model, engine), []
     for which in detectors:
-        detector = open_detector(which, threads=1)
-        for faces, images in ((1, frames), (3, three_of(frames))):
-            found = measure_scene(images, fps, detector, reader, every, births)
-            met = {"of_bare": found["of_bare"]["median"] >= ASKED["of_bare"],
-                   "follow_milliseconds": found["follow_milliseconds"] <= ASKED["follow_milliseconds"]}
-            rows.append({"detector": Path(which).name, "faces": faces, "met": met, **found})
-        detector.close()
+        with closing(open_detector(which, threads=1)) as detector:
+            for faces, images in ((1, frames), (3, three_of(frames))):
+                found = measure_scene(images, fps, detector, reader, every, births, TURNS)
+                met = {"of_bare": found["of_bare"]["median"] >= ASKED["of_bare"],
+                       "follow_milliseconds": found["follow_milliseconds"] <= ASKED["follow_milliseconds"]}
+                plan = Plan(which, str(model.directory), precision, every, births, paced.fps, paced.seconds)
+                live = measure_latency(np.stack(images), plan) if paced.seconds else None
+                rows.append({"detector": Path(which).name, "faces": faces, "met": met, **found, "live": live})
     engine.close()
     return {"clip": {"name": clip.name, "sha256": hashlib.sha256(clip.read_bytes()).hexdigest(),
                      "frames": len(frames), "fps": fps, "size": list(SIZE)},
             "model": model.card.name, "precision": precision, "target": "cpu", "threads": 1, "every": every,
-            "births": births, "asked": ASKED, "rows": rows, "made_on": describe_machine()}
+            "births": births, "asked": ASKED, "rows": rows,
+            "load_average": {"before": load, "after": os.getloadavg()}, "made_on": describe_machine()}
 
 
-def main() -> None:
-    """Measure, print, and write the record."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("clip", type=Path, help="a video with one face; make demo leaves demo/clip.mp4")
-    parser.add_argument("--model", type=Path, default=Path("mien-light"))
-    parser.add_argument("--precision", default="int8", choices=["fp32", "fp16", "int8"])
-    parser.add_argument("--faces", nargs="+", default=["haar"], help="haar, YuNet ONNX files")
-    parser.add_argument("--every", type=int, default=5, help="frames between two detections")
-    parser.add_argument("--births", type=int, default=2, help="detections in a row that make a face a track")
-    parser.add_argument("--record", type=Path, required=True)
-    args = parser.parse_args()
-    text = layout(measure(args.clip, load_model(args.model), args.precision, args.faces, args.every, args.births))
-    write_text(args.record, text + "\n")
-    print(text)
-
-
-if __name__ == "__main__":
-    main()
+def to_text(record: dict[str, Any]) -> list[str]:
+    """Return a record's rows as the lines of a table."""
+    every = record["every"]
+    lines = [f"{'detector':26} {'faces':>5} {'bare/s':>8} {'pipeline/s':>10} {'of bare':>8} {f'every {every}/s':>10} "
+             f"{'follow ms':>9} {'event ms p50':>12} {'p99':>7}"]
+    for row in record["rows"]:
+        rates, age = row["frames_per_second"], row["live"]["milliseconds"]["glass_to_event"] if row["live"] else {}
+        lines.append(f"{row['detector']:26} {row['faces']:5} {rates['bare']:8.1f} {rates['every_frame']:10.1f} "
+                     f"{row['of_bare']['median']:8.3f} {rates[f'every_{every}']:10.1f} "
+                     f"{row['follow_milliseconds']:9.3f} {age.get('p50', '–'):>12} {age.get('p99', '–'):>7}")
+    return lines

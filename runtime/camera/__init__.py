@@ -3,6 +3,8 @@
     0, v4l2:///dev/video0, csi://0, rtsp://host/path, pipe:mjpeg:COMMAND    live: see `live_sources.py` and `live.py`
     file:///a/clip.mp4?paced=1&loop=1, a path, a folder, an image           in order, as fast as they are read
     synthetic://?size=640x480&fps=30&seed=0&heads=1&frames=0&faces=FOLDER   drawn; see `synthetic.py`
+
+A kind of source is imported where one is opened: a file needs no capture process, and a camera no video decoder.
 """
 
 from __future__ import annotations
@@ -10,17 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from runtime.camera import live_sources
-from runtime.camera.image_files import ImageFiles, images_in
-from runtime.camera.live import LiveSource
-from runtime.camera.playback import Playback
 from runtime.camera.quiet import quiet_opencv
 from runtime.camera.recovery import Recovery
 from runtime.camera.source import FrameSource
-from runtime.camera.synthetic import Synthetic, scene_of
 from runtime.camera.v4l2 import ANY_MODE, CameraMode
-from runtime.camera.video_devices import check_present
-from runtime.camera.video_file import VideoFile
 from runtime.errors import BadInput
 
 KNOWN = ("a camera (0, v4l2:///dev/video0, csi://0, rtsp://host/path, pipe:mjpeg:COMMAND), a video file, a folder of "
@@ -37,17 +32,8 @@ def open_source(uri: str, mode: CameraMode = ANY_MODE, recovery: Recovery = NO_R
         raise BadInput(f"expected {KNOWN}, found an empty name; name one")
     quiet_opencv()
     scheme, separator, _ = uri.partition("://")
-    if uri.isdecimal() or (separator and scheme == "v4l2"):
-        device = live_sources.device_of(uri)
-        if not recovery.wait_at_start:
-            check_present(Path(device))
-        return LiveSource(live_sources.v4l2(device, mode), recovery)
-    if uri.startswith("pipe:"):
-        return LiveSource(live_sources.pipe(uri, mode), recovery)
-    if separator and scheme == "csi":
-        return LiveSource(live_sources.csi(uri, mode), recovery)
-    if separator and scheme in ("rtsp", "rtsps"):
-        return LiveSource(live_sources.rtsp(uri, recovery.credentials), recovery)
+    if uri.isdecimal() or uri.startswith("pipe:") or (separator and scheme in ("v4l2", "csi", "rtsp", "rtsps")):
+        return _open_live(uri, scheme, mode, recovery)
     if separator and scheme == "synthetic":
         return _open_synthetic(urlsplit(uri).query, recovery)
     if separator and scheme == "file":
@@ -62,7 +48,29 @@ def names_a_path(uri: str) -> bool:
     return "://" not in uri and not uri.isdecimal() and not uri.startswith("pipe:")
 
 
+def _open_live(uri: str, scheme: str, mode: CameraMode, recovery: Recovery) -> FrameSource:
+    from runtime.camera import live_sources
+    from runtime.camera.live import LiveSource
+    from runtime.camera.video_devices import check_present
+
+    if uri.startswith("pipe:"):
+        return LiveSource(live_sources.pipe(uri, mode), recovery)
+    if scheme == "csi":
+        return LiveSource(live_sources.csi(uri, mode), recovery)
+    if scheme in ("rtsp", "rtsps"):
+        return LiveSource(live_sources.rtsp(uri, recovery.credentials), recovery)
+    device = live_sources.device_of(uri)
+    if not recovery.wait_at_start:
+        check_present(Path(device))
+    return LiveSource(live_sources.v4l2(device, mode), recovery)
+
+
 def _open_synthetic(query: str, recovery: Recovery) -> FrameSource:
+    from runtime.camera import live_sources
+    from runtime.camera.live import LiveSource
+    from runtime.camera.playback import Playback
+    from runtime.camera.synthetic import Synthetic, scene_of
+
     options = dict(parse_qsl(query, keep_blank_values=True))
     live = _switch(options, "live", "synthetic")
     if live:
@@ -73,6 +81,8 @@ def _open_synthetic(query: str, recovery: Recovery) -> FrameSource:
 
 
 def _open_file(uri: str) -> FrameSource:
+    from runtime.camera.playback import Playback
+
     parts = urlsplit(uri)
     path = Path(unquote(parts.netloc + parts.path))
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -91,6 +101,9 @@ def _switch(options: dict[str, str], name: str, scheme: str) -> bool:
 
 
 def _open_path(path: Path) -> FrameSource:
+    from runtime.camera.image_files import ImageFiles, images_in
+    from runtime.camera.video_file import VideoFile
+
     if path.is_dir():
         return ImageFiles(images_in(path), path.name or str(path))
     if not path.is_file():

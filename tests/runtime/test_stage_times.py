@@ -27,7 +27,7 @@ def test_memory_does_not_grow_with_the_count() -> None:
     times = StageTimes()
     for value in range(10_000):
         times.add("infer", value * 1e-4)
-    assert times._counts["infer"].shape == (BINS,)
+    assert len(times._counts["infer"]) == BINS
 
 
 def test_stages_are_reported_in_the_order_they_ran() -> None:

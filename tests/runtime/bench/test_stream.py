@@ -35,7 +35,7 @@ def clip(face_photo: np.ndarray) -> list[np.ndarray]:
 
 @needs_haar
 def test_every_figure_is_measured(clip: list[np.ndarray], reader: ExpressionReader) -> None:
-    found = stream.measure_scene(clip, 25.0, HaarDetector(), reader, every=5, births=2)
+    found = stream.measure_scene(clip, 25.0, HaarDetector(), reader, every=5, births=2, turns=3)
     assert set(found["frames_per_second"]) == {"bare", "every_frame", "every_5"}
     assert found["detected_share_of_frames"] < 0.5
     assert found["boxes"]["detected_faces"] > 30 and found["boxes"]["recall"] > 0.9
