@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 
-.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops results results-faces results-calibration results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops power-cuts arm64-root results results-faces results-calibration results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
 
+# Two workers, a file of tests each at a time; then, alone, the faults, which kill, stall and fill what others would share.
 test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --ignore tests/faults
+	$(BIN)/python -m pytest tests/faults
 
 # The device's half on OpenCV 5, which JetPack 7.2 brings and pip installs by default: no Haar cascades there.
 test-opencv5: $(VENV)/.installed-dev
@@ -37,6 +40,15 @@ bundle-mutations: $(VENV)/.installed-dev
 # The connection dies before, during and after each step of a deployment, over a real ssh server: minutes.
 deploy-drops: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow tests/faults/test_deploy_17_23_50_54.py
+
+# The power goes at every change of the disk that an update makes, on a model of a disk: minutes. The suite cuts some.
+power-cuts: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/faults/test_deploy_32_power_cut.py
+
+# The Debian package and the root for flashing, installed on an aarch64 Debian that qemu runs, and lintian's judgement: ten
+# minutes and more. Root, and apt install qemu-user-static mmdebstrap lintian; the root is kept in build/, 0.4 GB.
+arm64-root: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow tests/export/forms
 
 # Every fault of tests/faults, injected, and what was seen as the tables of docs/reliability.md: minutes.
 reliability: $(VENV)/.installed-dev
@@ -66,9 +78,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# tritonclient is there for its schema of model repositories; it pins another ml-dtypes than onnx needs, hence without its own
 $(VENV)/.installed-%: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$*]"
+	$(if $(filter dev,$*),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps tritonclient==2.73.0)
 	touch $@
 
 # Every record of the shipped model again; FER2013 lies in $(MIEN_DATA). Best on an idle machine.
@@ -90,6 +104,8 @@ results: $(VENV)/.installed-dev
 	    --record docs/results/drift-mien-light-cpu.json
 	$(BIN)/mien demo --out demo && $(BIN)/python -m runtime.bench.drift demo/clip.mp4 \
 	    --record docs/results/bench-drift-cpu.json
+	$(BIN)/mien bench stream demo/clip.mp4 --faces mien-face $(MIEN_DATA)/models/yunet_n_dynamic.onnx haar \
+	    --record docs/results/bench-stream-cpu.json
 	$(BIN)/mien bench-train --data $(MIEN_DATA)/fer2013 --record docs/results/bench-train-cpu.json
 	$(BIN)/mien oracle mien-light --data $(MIEN_DATA)/fer2013 --draws 59 \
 	    --record docs/results/oracle-mien-light-cpu.json
@@ -123,11 +139,14 @@ results-calibration: $(VENV)/.installed-dev
 	    --compare docs/results/calibration-choices-mien-light.json
 
 # The shipped network through other quantizers. NVIDIA's pins another onnx, so it has an environment of its own, and is
-# skipped without: make results-peers MODELOPT_PYTHON=path/to/bin/python, with nvidia-modelopt[onnx] there.
+# skipped without: make results-peers MODELOPT_PYTHON=path/to/bin/python, with nvidia-modelopt[onnx] there. So is the stream
+# beside the package fer: FER_PYTHON=path/to/bin/python, with fer and tensorflow-cpu there.
 results-peers: $(VENV)/.installed-dev
 	$(BIN)/python -m export.compare_quantizers --data $(MIEN_DATA)/fer2013 \
 	    $(if $(MODELOPT_PYTHON),--modelopt-python $(MODELOPT_PYTHON)) \
 	    --record docs/results/quantizers-mien-light-cpu.json
+	$(if $(FER_PYTHON),$(BIN)/python -m export.against_fer --fer-python $(FER_PYTHON) \
+	    --record docs/results/bench-fer-cpu.json)
 
 # Every network of the papers down the whole road, then its FP16 graph over all of FER2013: hours, and may be stopped; what
 # the record holds of the same code is not done again.

@@ -13,17 +13,21 @@ from export import (
     build_verbs,
     drift_verbs,
     equalize_verbs,
+    explain_verbs,
     fine_tune_verbs,
     gate_verbs,
     oracle_verbs,
     report_verbs,
     sensitivity_verbs,
+    server_verbs,
     why_verbs,
 )
 from export.bundle import verbs as bundle_verbs
 from export.calibrate_flags import require_calibrate_flags
 from export.deploy import verbs as deploy_verbs
 from export.faces import verbs as faces_verbs
+from export.fleet import verbs as fleet_verbs
+from export.forms import verbs as forms_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, BadInput
 
@@ -34,7 +38,11 @@ if TYPE_CHECKING:
 
 
 def verb_export(args: argparse.Namespace) -> int:
-    """Export a checkpoint as a model directory: fp32.onnx, fp16.onnx, golden.npz, card.json."""
+    """Export a checkpoint as a model directory: fp32.onnx, fp16.onnx, golden.npz, card.json; or a model for servers."""
+    if args.triton or args.deepstream:
+        return server_verbs.export_for_server(args)
+    if args.out is None:
+        raise BadInput("expected --out for the model directory, found none; its last part is the model's name")
     from export.model_from_checkpoint import model_from_checkpoint
     from train.expression.run import load_network
 
@@ -183,10 +191,11 @@ def verb_demo(args: argparse.Namespace) -> int:
 def add_verbs(verb: AddVerb) -> None:
     """Declare this room's verbs and their flags."""
     p = verb("export", verb_export)
-    p.add_argument("checkpoint", type=Path, help="a run's best or last")
-    p.add_argument("--out", type=Path, required=True, help="the model directory; its last part is the model's name")
+    p.add_argument("checkpoint", type=Path, help="a run's best or last; for servers a model directory")
+    p.add_argument("--out", type=Path, help="the model directory; its last part is the model's name")
     p.add_argument("--data", type=Path, help="prove the graphs on FER2013's PublicTest instead of generated faces")
     p.add_argument("--margin", type=float, default=0.0, help="share the stream's crop adds to the detector's box")
+    server_verbs.add_server_flags(p)
 
     p = verb("calibrate", verb_calibrate)
     p.add_argument("model", type=Path, help="a model directory")
@@ -225,6 +234,7 @@ def add_verbs(verb: AddVerb) -> None:
     board_verbs.add_verbs(verb)
 
     gate_verbs.add_verbs(verb)
+    explain_verbs.add_verbs(verb)
 
     p = verb("demo", verb_demo)
     p.add_argument("--out", type=Path, default=Path("demo"))
@@ -239,4 +249,6 @@ def add_verbs(verb: AddVerb) -> None:
     fine_tune_verbs.add_verbs(verb)
     bundle_verbs.add_verbs(verb)
     deploy_verbs.add_verbs(verb)
+    fleet_verbs.add_verbs(verb)
+    forms_verbs.add_verbs(verb)
     why_verbs.add_verbs(verb)

@@ -7,7 +7,6 @@ no particular setting: the dataclass given is the schema, its field types the ch
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import types
@@ -120,7 +119,7 @@ def build(schema: type[T], values: dict[str, Any], source: str, prefix: str = ""
     fields = {field.name: field for field in dataclasses.fields(schema)}  # type: ignore[arg-type]
     for key in values:
         if key not in fields:
-            close = difflib.get_close_matches(str(key), fields, n=1)
+            close = _nearest(str(key), list(fields))
             advice = f"did you mean {prefix}{close[0]}?" if close else f"known keys: {', '.join(fields)}"
             raise BadConfig(f"expected a known key in {source}, found {prefix}{key}; {advice}")
     for name, field in fields.items():
@@ -134,6 +133,12 @@ def build(schema: type[T], values: dict[str, Any], source: str, prefix: str = ""
         raise BadConfig(f"{error} (in {source}, under {prefix or 'the top level'})") from error
 
 
+def _nearest(word: str, known: list[str]) -> list[str]:
+    import difflib  # for mistakes alone
+
+    return difflib.get_close_matches(word, known, n=1)
+
+
 def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
     """Check one value against its annotation; ints widen to floats, lists become tuples, mappings dataclasses."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
@@ -143,7 +148,7 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
         return _convert(next(a for a in args if a is not type(None)), value, source, key)
     if origin is typing.Literal:
         if value not in args:
-            close = difflib.get_close_matches(str(value), [str(a) for a in args], n=1)
+            close = _nearest(str(value), [str(a) for a in args])
             advice = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(map(str, args))}"
             raise BadConfig(f"expected a known value for {key} in {source}, found {value!r}; {advice}")
         return value

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import stat
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +20,7 @@ from typing import Any, Literal
 
 from runtime.durable import fsync_directory
 from runtime.errors import BadInput
+from runtime.event_sync import TimedSync
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +61,8 @@ class EventFile:
         self._handle = _open(path)
         try:
             self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
-            self._torn, self._end, self._synced = False, 0, time.monotonic()
-            self._sync_thread: threading.Thread | None = None
+            self._torn, self._end = False, 0
+            self._sync = TimedSync(policy.fsync_seconds)
             self._no_rotation_before = 0.0
             self.next_sequence = 0
             if self._regular:
@@ -82,7 +82,8 @@ class EventFile:
             written = os.write(self._handle, line)
             while written < len(line):  # a disk that fills takes a part, and says why when asked for the rest
                 written += os.write(self._handle, line[written:])
-            self._sync_by_policy()
+            if self._regular and self._policy.fsync == "always":
+                os.fsync(self._handle)
         except OSError:  # what is not on the disk is not acknowledged: the line goes, and comes again
             self._torn = True
             with suppress(OSError):  # tried again before the next line
@@ -90,34 +91,32 @@ class EventFile:
             raise
         self._end += len(line)
         self.next_sequence = sequence + 1
+        if self._regular and self._policy.fsync == "interval":
+            self._sync.wrote(self._handle)
+
+    @property
+    def trouble(self) -> str:
+        """What the disk said of the last flush beside the frames; '' where it worked."""
+        return self._sync.trouble
+
+    @property
+    def unsynced(self) -> int:
+        """Lines in the file that a flush failed to bring to the disk: a power cut may take them."""
+        return self._sync.failed
 
     def close(self) -> None:
-        """Flush to the disk and close."""
+        """Flush to the disk and close; lines that are not flushed then count as `unsynced`."""
+        waiting = self._sync.close()
         try:
             self._cut_torn_line()
             os.fsync(self._handle)
-        except OSError:  # a full disk was told already; a device such as /dev/null has nothing to flush
-            pass
+        except OSError as error:
+            if self._regular:  # a device such as /dev/null has nothing to flush
+                self._sync.failed += waiting
+                log.warning("expected the disk to keep %s, found: %s; its last events may not outlive a power cut",
+                            self._path, error.strerror)
         finally:
             os.close(self._handle)
-
-    def _sync_by_policy(self) -> None:
-        if not self._regular or self._policy.fsync == "never":
-            return
-        if self._policy.fsync == "always":
-            os.fsync(self._handle)
-            return
-        busy = self._sync_thread is not None and self._sync_thread.is_alive()
-        if busy or time.monotonic() - self._synced < self._policy.fsync_seconds:
-            return
-        self._synced = time.monotonic()  # an SD card may take a second: not at the cost of a frame
-        copy = os.dup(self._handle)
-        self._sync_thread = threading.Thread(target=_sync_and_close, args=(copy,), daemon=True)
-        try:
-            self._sync_thread.start()
-        except RuntimeError:  # no thread is left: a frame waits for the disk this once
-            self._sync_thread = None
-            _sync_and_close(copy)
 
     def _is_full(self, more: int) -> bool:
         policy = self._policy
@@ -155,6 +154,7 @@ class EventFile:
             log.warning("expected to begin a new events file beside %s, found: %s; the old one goes on", self._path,
                         error.strerror)
             return
+        self._sync.done()  # before it was renamed
         os.close(self._handle)
         self._handle, self._end, self._started = handle, 0, time.monotonic()
         fsync_directory(self._path.parent)
@@ -170,6 +170,7 @@ class EventFile:
         except BaseException:
             os.close(handle)
             raise
+        self._sync.done()  # what was taken away needs no disk
         os.close(self._handle)
         self._handle, self._end = handle, 0
 
@@ -252,15 +253,6 @@ def _take(handle: int, path: Path) -> None:
     except BlockingIOError as error:
         raise BadInput(f"expected {path} for this stream alone, found it in use by another; "
                        "choose another events file") from error
-
-
-def _sync_and_close(handle: int) -> None:
-    try:
-        os.fsync(handle)
-    except OSError:  # the next write says so too, and is counted there
-        pass
-    finally:
-        os.close(handle)
 
 
 def _first_line(handle: int) -> bytes:

@@ -48,8 +48,8 @@ class EventLog:
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._file: EventFile | None = None
         self._lock = threading.RLock()  # the signal thread writes the last event of a stream that hangs
-        self.lost = self.repaired = self.written = self._told_lost = 0
-        self.failing = ""  # what the disk says while it takes nothing, for the health
+        self.lost = self.repaired = self.written = self._told_lost = self._unsynced_before = 0
+        self._failing = ""  # what the disk says while it takes nothing
         self._retry_at = 0.0
         self._closed = False
         self._sequence = 0
@@ -99,6 +99,22 @@ class EventLog:
             return True
         return self.write("faces", {"frame": frame.index, "seconds": round(frame.seconds, 3), "faces": read})
 
+    def turn(self) -> None:
+        """Bring what waits to a disk that takes writes again, though no event comes."""
+        with self._lock:
+            if not self._closed and (self._waiting or self._failing):
+                self._drain()
+
+    @property
+    def trouble(self) -> str:
+        """What the disk says while it takes no line, or does not flush; '' while all is well."""
+        return self._failing or (self._file.trouble if self._file else "")
+
+    @property
+    def unsynced(self) -> int:
+        """Events that are in the file, while the disk failed to flush them: a power cut may take them."""
+        return self._unsynced_before + (self._file.unsynced if self._file else 0)
+
     def close(self) -> None:
         """Try once more what waits, flush to the disk and close; what still waits is lost. May be called twice."""
         with self._lock:
@@ -110,6 +126,7 @@ class EventLog:
             self._waiting.clear()
             if self._file:
                 self._file.close()
+                self._unsynced_before += self._file.unsynced
                 self._file = None
 
     def _open_first(self, path: Path) -> None:
@@ -133,7 +150,7 @@ class EventLog:
 
     def _drain(self) -> bool:
         """Write what waits, oldest first; False where something still does."""
-        if self.failing and time.monotonic() < self._retry_at:
+        if self._failing and time.monotonic() < self._retry_at:
             return False
         try:
             if self._file is None and self._path is not None:
@@ -146,7 +163,7 @@ class EventLog:
         except (OSError, BadInput) as error:  # BadInput: another file took its place while the disk was away
             self._refused(error)
             return False
-        self.failing = ""
+        self._failing = ""
         if self.lost > self._told_lost and not self._closed:
             lost, self._told_lost = self.lost - self._told_lost, self.lost
             self.write("lost", {"events": lost, "lost_events": self.lost})
@@ -154,10 +171,10 @@ class EventLog:
 
     def _refused(self, error: Exception) -> None:
         why = getattr(error, "strerror", None) or str(error)
-        if not self.failing:
+        if not self._failing:
             log.warning("expected to write events to %s, found: %s; the stream goes on, %d events wait in memory, "
                         "older ones are counted as lost", self._path, why, self._most)
-        self.failing, self._retry_at = why, time.monotonic() + RETRY_SECONDS
+        self._failing, self._retry_at = why, time.monotonic() + RETRY_SECONDS
 
 
 def now_utc() -> str:

@@ -51,6 +51,10 @@ class Health:
             self.troubles = {k: v for k, v in self.troubles.items() if k != name}
         self._settle(changed=begins or ends)
 
+    def tell_again(self) -> None:
+        """Tell the state as it stands, to who has only now begun to listen."""
+        self.tell(Change(self.state, self.state, self.troubles))
+
     @property
     def is_ready(self) -> bool:
         """Whether expressions are read now: running or degraded."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import platform
 import re
-import subprocess
 from pathlib import Path
 
 from runtime.power import power_mode, read_text
@@ -23,7 +21,9 @@ def describe_machine(root: Path = Path("/")) -> dict[str, str]:
 
     Where there is one: the GPU or Jetson, its driver, L4T release, CUDA and power mode. `root` stands in for `/`.
     """
-    from importlib.metadata import PackageNotFoundError, version  # a tenth of a kiosk's imports, and no kiosk asks
+    # a tenth of a kiosk's imports, and no kiosk asks
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
 
     facts = {"processor": _processor(), "int8_instructions": int8_instructions(),
              "system": f"{platform.system()} {platform.machine()}",
@@ -62,6 +62,8 @@ def int8_instructions(listing: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def _processor() -> str:
+    import platform
+
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -72,6 +74,8 @@ def _processor() -> str:
 
 def _commit() -> str:
     """The checkout's commit, with `+` where files differ from it."""
+    import subprocess
+
     if not (ROOT / ".git").exists():
         return "not a checkout"
     try:

@@ -1,6 +1,8 @@
-"""Does the process leak? A line fitted through its resident memory over a window, in constant memory.
+"""Does the process leak? Lines fitted through its resident memory over a window and its thirds, in constant memory.
 
-Knows nothing of what leaks, and of no leak slower than its limit; start-up is forgotten as the window moves on.
+A leak rises in every third; the first large picture, or another model, is a step in one. Knows nothing of what leaks,
+of no leak slower than its limit, and of none whose steps lie farther apart than a third of the window; start-up is
+forgotten as the window moves on.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 SAMPLES = 60  # in a window, evenly spaced
+PARTS = 3  # of a window, each of which must rise
 MEBIBYTE = 1 << 20
 STANDARD_ERRORS = 3.0  # the slope must exceed the limit by so much: 1 in 1,000 windows of pure noise would
 
@@ -37,7 +40,7 @@ class MemorySlope:
         self._due = -float("inf")
 
     def sample(self) -> str:
-        """Measure where it is time; return a line for people once the slope is surely above the limit, else ''."""
+        """Measure where it is time; return a line for people once memory surely grows too fast, else ''."""
         now = self._clock()
         if not self._limit or now < self._due:
             return ""
@@ -45,8 +48,10 @@ class MemorySlope:
         self._samples.append((now, self._measure() / MEBIBYTE))
         if len(self._samples) < SAMPLES:
             return ""
-        slope, error = slope_of(np.array(self._samples))
-        if slope - STANDARD_ERRORS * error <= self._limit:
+        samples = np.array(self._samples)
+        slope, error = slope_of(samples)
+        rises = all(slope_of(part)[0] > self._limit for part in np.split(samples, PARTS))
+        if not rises or slope - STANDARD_ERRORS * error <= self._limit:
             return ""
         sure = STANDARD_ERRORS * error
         return (f"memory grows by {slope:.0f} ± {sure:.0f} MiB an hour, {self._limit:g} are allowed, "

@@ -1,7 +1,8 @@
 """Events and health to an MQTT broker, through a thread of paho-mqtt's own. The only importer of `paho`.
 
-TOPIC/events: every event's JSON, QoS 1. TOPIC/health: the last change of health, retained. TOPIC/status, retained:
-"online", and "offline" by the broker's hand (the last will) when this side falls silent. Knows no event's meaning.
+TOPIC/events: every event's JSON, QoS 1, in order; one that was under way when a connection broke may come twice, with
+the same (run, seq). TOPIC/health: the last change of health, retained. TOPIC/status, retained: "online", and "offline"
+by the broker's hand (the last will) when this side falls silent. Knows no event's meaning.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import stat
 import threading
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ from runtime.errors import BadInput, Unavailable
 from runtime.stream_config import MqttConfig
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client
+    from paho.mqtt.client import Client, MQTTMessageInfo
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +33,12 @@ MESSAGE_BYTES = 1 << 16  # a line of 64 faces takes 16 KB
 
 
 class MqttSink:
-    """Publishes without waiting: what does not fit into the bounded queue is `dropped`, and counted."""
+    """Publishes without waiting: what does not fit into the bounded queue is `dropped`, and counted.
+
+    paho sends what it is given as soon as there is a socket, also ahead of what it kept for this connection. So it is
+    given nothing between the end of one connection and the first answer in the next, which comes after paho has sent
+    all that it kept; meanwhile messages wait here.
+    """
 
     def __init__(self, config: MqttConfig, environment: Mapping[str, str] = os.environ):
         """Begin to connect in a thread. Raises Unavailable without paho-mqtt, BadInput on a wrong file or password."""
@@ -45,8 +52,13 @@ class MqttSink:
         self.dropped = self.connections = 0
         self.trouble = f"no connection to {config.host} yet"  # for the health; '' while connected
         self._where = config.host
+        self._most, self._waiting = config.queue, deque[tuple[str, bytes, bool]]()
+        self._given = self._taken = 0  # messages to paho, and of those to the broker
+        self._connects = self._flows = False  # connected, and nothing was answered yet; messages go to paho
+        # held for a few lines only, and never while paho is called: paho's thread takes it in a callback
+        self._turn = threading.Lock()
         client = self._client = Client(CallbackAPIVersion.VERSION2)
-        client.max_queued_messages_set(config.queue)
+        client.max_queued_messages_set(config.queue + 2)  # the bound is ours; "online" and "offline" find room
         client.reconnect_delay_set(1, LONGEST_BACKOFF)
         client.connect_timeout = CONNECT_SECONDS
         client.will_set(f"{config.topic}/status", "offline", qos=1, retain=True)
@@ -58,6 +70,7 @@ class MqttSink:
         if config.tls:
             _use_tls(client, config)
         client.on_connect, client.on_disconnect, client.on_connect_fail = self._connected, self._gone, self._failed
+        client.on_publish = self._arrived
         try:
             client.connect_async(config.host, config.port or (8883 if config.tls else 1883), config.keepalive)
         except ValueError as error:
@@ -71,9 +84,14 @@ class MqttSink:
             self._queue("health", line, retain=True)
         self._queue("events", line)
 
+    def announce(self) -> None:
+        """Say "online" again: who had the topic before, and closes only now, said "offline" meanwhile."""
+        if not self.trouble:
+            self._give("status", b"online", retain=True)
+
     def close(self) -> None:
         """Say "offline" and go; what is queued is sent if the broker takes it within a second."""
-        told = self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True)
+        told = self._give("status", b"offline", retain=True)
         with suppress(RuntimeError, ValueError):  # never connected, or the queue is full: the last will says it
             told.wait_for_publish(1.0)
         self._client.disconnect()
@@ -82,22 +100,47 @@ class MqttSink:
         ending.join(1.0)
 
     def _queue(self, name: str, line: bytes, retain: bool = False) -> None:
-        if len(line) > MESSAGE_BYTES:
-            self.dropped += 1
-            return
+        with self._turn:
+            if len(line) > MESSAGE_BYTES or len(self._waiting) + self._given - self._taken >= self._most:
+                self.dropped += 1
+                return
+            if not self._flows:
+                self._waiting.append((name, line, retain))
+                return
+        self._give(name, line, retain)
+
+    def _give(self, name: str, line: bytes, retain: bool) -> MQTTMessageInfo:
+        with self._turn:
+            self._given += 1
         sent = self._client.publish(f"{self._topic}/{name}", line.rstrip(b"\n"), qos=1, retain=retain)
-        # NO_CONN keeps the message for the next connection; a full queue does not
-        self.dropped += sent.rc not in (self._success, _no_connection())
+        if sent.rc not in (self._success, _no_connection()):  # NO_CONN: paho keeps it for the next connection
+            with self._turn:
+                self._given, self.dropped = self._given - 1, self.dropped + 1
+        return sent
 
     def _connected(self, client: Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._failed_because(f"{self._where} refused: {reason}")
             return
         self.connections += 1
-        self.trouble = ""
-        client.publish(f"{self._topic}/status", "online", qos=1, retain=True)
+        self.trouble, self._connects = "", True
+        self._give("status", b"online", retain=True)
+
+    def _arrived(self, client: Client, _: Any, number: int, reason: Any, properties: Any) -> None:
+        """Count a message that the broker took; with a connection's first, pass on what waits here."""
+        with self._turn:
+            self._taken += 1
+        while self._connects:
+            with self._turn:
+                if not self._waiting:
+                    self._connects, self._flows = False, True
+                    return
+                name, line, retain = self._waiting.popleft()
+            self._give(name, line, retain)
 
     def _gone(self, client: Client, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        with self._turn:
+            self._connects = self._flows = False
         if not self.trouble:  # a broker that refused says why first, and then this
             self._failed_because(f"the connection to {self._where} ended: {reason}")
 

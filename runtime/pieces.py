@@ -1,17 +1,21 @@
 """The parts of a stream that its configuration opens, each by its own keys, and how a new configuration replaces them.
 
-What is new is open before what is old goes; whatever fails leaves the old as it was. Knows nothing of any part.
+What is new is open before what is old goes, but for a part that cannot stand beside its successor: that one goes
+first, after all others are open, and comes back where the new one fails. Whatever fails leaves the old as it was.
+Knows nothing of any part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
 from runtime.stream_config import StreamConfig
+
+Opening = Callable[[], AbstractContextManager[object]]  # what stands around the opening of each part
 
 
 class Closable(Protocol):
@@ -22,33 +26,44 @@ class Closable(Protocol):
 
 @dataclass(frozen=True)
 class Piece:
-    """One part: the configuration's keys that decide it, and how it is opened; None where nothing was asked for."""
+    """One part: the configuration's keys that decide it, and how it is opened; None where nothing was asked for.
+
+    alone: the old one goes before the new one opens, since both want the same port for instance.
+    """
 
     name: str
     keys: tuple[str, ...]
     open: Callable[[StreamConfig], Closable | None]
+    alone: bool = False
 
 
 class Pieces:
     """Open parts by name, closed in the reverse order of their opening."""
 
-    def __init__(self, pieces: Sequence[Piece], config: StreamConfig):
+    def __init__(self, pieces: Sequence[Piece], config: StreamConfig, opening: Opening = nullcontext):
         """Open all. Raises what the first that fails raises; the others are closed again."""
         self._pieces, self.config = pieces, config
-        self._open: dict[str, Closable | None] = self._opened(pieces, config)
+        with ExitStack() as stack:
+            self._open = _opened(pieces, config, opening, stack)
+            stack.pop_all()
 
     def __getitem__(self, name: str) -> Any:
         """Return what is open now under a name, or None."""
         return self._open[name]
 
-    def replace(self, config: StreamConfig) -> list[str]:
+    def replace(self, config: StreamConfig, opening: Opening = nullcontext) -> list[str]:
         """Open anew what a configuration changes, then close the old; return the names.
 
         Raises what opening raises, with the old pieces in place.
         """
         changed = [p for p in self._pieces if any(getattr(config, k) != getattr(self.config, k) for k in p.keys)]
-        fresh = self._opened(changed, config)
-        old = [self._open[piece.name] for piece in changed]
+        beside, alone = [p for p in changed if not p.alone], [p for p in changed if p.alone]
+        with ExitStack() as stack:
+            fresh = _opened(beside, config, opening, stack)
+            for piece in alone:
+                fresh[piece.name] = self._in_turn(piece, config, opening, stack)
+            stack.pop_all()
+        old = [self._open[piece.name] for piece in beside]
         self._open, self.config = self._open | fresh, config
         _close(old)
         return [piece.name for piece in changed]
@@ -61,17 +76,31 @@ class Pieces:
     ) -> None:
         _close(list(self._open.values()))
 
-    @staticmethod
-    def _opened(pieces: Sequence[Piece], config: StreamConfig) -> dict[str, Closable | None]:
-        with ExitStack() as stack:
-            opened: dict[str, Closable | None] = {}
-            for piece in pieces:
-                found = piece.open(config)
-                if found is not None:
-                    stack.callback(found.close)
-                opened[piece.name] = found
-            stack.pop_all()
-        return opened
+    def _in_turn(self, piece: Piece, config: StreamConfig, opening: Opening, stack: ExitStack) -> Closable | None:
+        """Close the old, open the new; whatever fails now or until the stack's end brings the old one back."""
+        old = self._open[piece.name]
+        _close([old])
+        self._open[piece.name] = None
+        if old is not None:
+            stack.callback(self._back, piece)
+        return _opened([piece], config, opening, stack)[piece.name]
+
+    def _back(self, piece: Piece) -> None:
+        self._open[piece.name] = piece.open(self.config)
+
+
+def _opened(
+    pieces: Sequence[Piece], config: StreamConfig, opening: Opening, stack: ExitStack
+) -> dict[str, Closable | None]:
+    """Open in order; the stack closes them again unless its owner takes them out."""
+    opened: dict[str, Closable | None] = {}
+    for piece in pieces:
+        with opening():
+            found = piece.open(config)
+        if found is not None:
+            stack.callback(found.close)
+        opened[piece.name] = found
+    return opened
 
 
 def _close(opened: Sequence[Closable | None]) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from runtime.card import Model, load_model
-from runtime.engines import graph_for, open_engine
+from runtime.engines import graph_for
 from runtime.engines.engine import Engine
+from runtime.engines.shared import SharedEngines
 from runtime.errors import BadInput, GpuLost, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
 from runtime.fallback import Choice, FailureCount, ladder
@@ -74,11 +75,12 @@ class CountedEngine:
         self._engine.close()
 
 
-def open_reading(config: StreamConfig, state: Path | None) -> Reading:
+def open_reading(config: StreamConfig, state: Path | None, engines: SharedEngines | None = None) -> Reading:
     """Open what a configuration asks for; with a state folder, what works of its ladder.
 
-    Raises what the last rung raised: BadInput, BadModel, Unavailable, Departure. GpuLost at once: another rung of the
-    same process would not find the GPU either, and the next process begins lower once it was lost too often.
+    engines: those that are open already. Raises what the last rung raised: BadInput, BadModel, Unavailable, Departure.
+    GpuLost at once: another rung of the same process would not find the GPU either, and the next process begins lower
+    once it was lost too often.
     """
     model = load_model(Path(config.model))
     if model.card.task != "expression":
@@ -90,7 +92,8 @@ def open_reading(config: StreamConfig, state: Path | None) -> Reading:
     why = failures.why if failures.rung() else ""
     for choice in rungs:
         try:
-            return _open(config, model, choice, failures, f"{asked} failed: {why}; {choice} runs" if why else "")
+            return _open(config, model, choice, failures, engines or SharedEngines(),
+                         f"{asked} failed: {why}; {choice} runs" if why else "")
         except GpuLost as error:
             failures.add(str(error))
             raise
@@ -102,10 +105,10 @@ def open_reading(config: StreamConfig, state: Path | None) -> Reading:
     raise AssertionError("a ladder has a rung")  # unreachable: the last rung returns or raises
 
 
-def _open(config: StreamConfig, model: Model, choice: Choice, failures: FailureCount, fallback: str) -> Reading:
+def _open(config: StreamConfig, model: Model, choice: Choice, failures: FailureCount, engines: SharedEngines,
+          fallback: str) -> Reading:
     with ExitStack() as stack:
-        # a service uses the engines that `mien prepare` left, and never writes one: docs/engine-cache.md
-        engine = open_engine(model, choice.precision, choice.target, config.threads, config.cache, may_compile=False)
+        engine = engines.open(model, choice.precision, choice.target, config.threads, config.cache)
         stack.callback(engine.close)
         graph = graph_for(choice.precision, engine.target)
         agreement = require_agreement(model, engine, graph)

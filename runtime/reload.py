@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from runtime.camera.source import Frame
@@ -14,6 +15,7 @@ from runtime.errors import BadConfig, MienError
 from runtime.health import Health
 from runtime.pieces import Pieces
 from runtime.sinks import Sinks
+from runtime.stop_request import StopAsked, StopRequest
 from runtime.stream_config import StreamConfig
 from runtime.systemd import Notifier
 
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 
 # decided once, at the start: the tracks and the steady labels live on over a reload
 FIXED = ("supervision", "max_frames", "tracking", "smoothing", "threshold", "max_faces", "event_files")
-SECONDS = 90.0  # that systemd is asked for while pieces open; a Jetson deserializes an engine in a few
+SECONDS = 90.0  # that each piece may take to open, of systemd's patience too; a Jetson deserializes in a few
 
 
 class Current:
@@ -60,15 +62,25 @@ class CurrentSource(Current):
 
 
 def reload_pieces(
-    pieces: Pieces, load_again: Callable[[], StreamConfig] | None, sinks: Sinks, health: Health, notifier: Notifier
+    pieces: Pieces, load_again: Callable[[], StreamConfig] | None, sinks: Sinks, health: Health, notifier: Notifier,
+    stop: StopRequest
 ) -> None:
-    """Read the configuration again and replace what changed; whatever is wrong leaves all as it was, and is told."""
+    """Read the configuration again and replace what changed; whatever is wrong leaves all as it was, and is told.
+
+    A stopping signal gives up what opens; the loop then ends with the old.
+    """
+    @contextmanager
+    def opening() -> Iterator[None]:
+        with notifier.opening(SECONDS), stop.interruptible():
+            yield
+
     notifier.reloading()
-    notifier.needs_longer(SECONDS)
     try:
         if load_again is None:
             raise BadConfig("expected a --config to read again, found flags alone; start the stream with a file")
-        changed = pieces.replace(_reloadable(load_again(), pieces.config))
+        changed = pieces.replace(_reloadable(load_again(), pieces.config), opening)
+    except StopAsked:
+        return
     except (MienError, OSError) as error:
         log.warning("the old configuration goes on: %s", error)
         sinks.event("reload", done=False, why=str(error))
@@ -76,6 +88,9 @@ def reload_pieces(
         sinks.join()
         sinks.event("reload", done=True, changed=changed, **pieces["reading"].facts(), source=pieces["source"].name)
         health.report("engine", pieces["reading"].fallback)
+        if "mqtt" in changed:
+            sinks.announce()
+            health.tell_again()
     notifier.ready(f"{health.state}: {pieces['source'].name}")
 
 

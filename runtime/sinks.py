@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from runtime.annotate import annotate
 from runtime.camera.source import FrameSource
-from runtime.dashboard.publish import Publisher
-from runtime.errors import BadInput, MienError
+from runtime.errors import BadInput, MienError, Unavailable
 from runtime.events import EventLog
 from runtime.health import Health
-from runtime.metrics import MetricsServer
-from runtime.mqtt import MqttSink
 from runtime.pieces import Closable, Piece, Pieces
 from runtime.pipeline import Scene, Tally
 from runtime.privacy import require_permission, why_not_record
 from runtime.stream_config import StreamConfig
-from runtime.video import VideoFileWriter
-from runtime.window import Window
+
+if TYPE_CHECKING:  # a sink is imported where it is asked for: a kiosk with events alone starts sooner
+    from runtime.dashboard.publish import Publisher
+    from runtime.mqtt import MqttSink
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +37,17 @@ def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece
 
     def metrics(config: StreamConfig) -> Closable | None:
         if not config.metrics.port:
+            health.report("metrics")
             return None
+        from runtime.metrics import MetricsServer
+
         where = f"{config.metrics.host}:{config.metrics.port}"
         try:
             server = MetricsServer(config.metrics, health)
-        except OSError as error:  # another program has the port: the stream goes on without
+        except OSError as error:  # another program has the port: a stream that starts goes on without
+            if health.state != "starting":
+                raise Unavailable(f"expected to serve metrics on {where}, found: {error.strerror}; choose another "
+                                  "port or host") from error
             log.warning("expected to serve metrics on %s, found: %s; the stream goes on without", where, error.strerror)
             health.report("metrics", f"{where}: {error.strerror}")
             return None
@@ -52,7 +56,10 @@ def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece
 
     def dashboard(config: StreamConfig) -> Closable | None:
         if not config.dashboard.port:
+            health.report("dashboard")
             return None
+        from runtime.dashboard.publish import Publisher
+
         try:
             publisher = Publisher(config.dashboard, health)
         except BadInput as error:
@@ -63,11 +70,27 @@ def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece
         return publisher
 
     return [Piece("events", ("events", "event_files"), events),
-            Piece("mqtt", ("mqtt",), lambda config: MqttSink(config.mqtt) if config.mqtt.host else None),
-            Piece("metrics", ("metrics",), metrics),
+            Piece("mqtt", ("mqtt",), _open_mqtt),
+            Piece("metrics", ("metrics",), metrics, alone=True),  # another host of the same port is the same socket
             Piece("dashboard", ("dashboard",), dashboard),
-            Piece("window", ("view",), lambda config: Window() if config.view else None),
+            Piece("window", ("view",), _open_window),
             Piece("video", ("video",), lambda config: _Video(config, source()) if config.video else None)]
+
+
+def _open_mqtt(config: StreamConfig) -> Closable | None:
+    if not config.mqtt.host:
+        return None
+    from runtime.mqtt import MqttSink
+
+    return MqttSink(config.mqtt)
+
+
+def _open_window(config: StreamConfig) -> Closable | None:
+    if not config.view:
+        return None
+    from runtime.window import Window
+
+    return Window()
 
 
 class Sinks:
@@ -84,6 +107,11 @@ class Sinks:
         mqtt: MqttSink | None = self._pieces["mqtt"]
         self._pieces["events"].listeners[:] = [mqtt.publish] if mqtt else []
 
+    def announce(self) -> None:
+        """Have MQTT say again that this side is there; after a reload, whose old connection said goodbye."""
+        if mqtt := self._pieces["mqtt"]:
+            mqtt.announce()
+
     def __call__(self, scene: Scene) -> None:
         """Be the pipeline's sink."""
         labels = self._pieces["reading"].reader.labels
@@ -95,6 +123,8 @@ class Sinks:
                  if show is not None}
         if not shows:
             return
+        from runtime.annotate import annotate
+
         drawn = annotate(scene.frame.image, scene.faces, scene.steady, labels, self._pieces.config.notice)
         for name, show in shows.items():
             self._show(name, show, drawn)
@@ -114,15 +144,21 @@ class Sinks:
         events: EventLog = self._pieces["events"]
         mqtt: MqttSink | None = self._pieces["mqtt"]
         dashboard: Publisher | None = self._pieces["dashboard"]
-        return {"events_written": events.written, "events_lost": events.lost, "events_repaired": events.repaired,
+        return {"events_written": events.written, "events_lost": events.lost, "events_unsynced": events.unsynced,
+                "events_repaired": events.repaired,
                 "pictures_failed": self.failed_pictures, **({"mqtt_dropped": mqtt.dropped} if mqtt else {}),
                 **({"dashboard_failed": dashboard.failed} if dashboard else {})}
 
     def report(self) -> None:
-        """Tell the health what sinks suffer from."""
+        """Tell the health what sinks suffer from; once a second, so that no event waits for the next one."""
         mqtt: MqttSink | None = self._pieces["mqtt"]
-        self._health.report("events", self._pieces["events"].failing)
+        events: EventLog = self._pieces["events"]
+        events.turn()
+        self._health.report("events", events.trouble)
         self._health.report("mqtt", mqtt.trouble if mqtt else "")
+        for name in ("window", "video"):
+            if self._pieces[name] is None:  # a reload took it away with its trouble
+                self._health.report(name)
         self._recording()  # one whose time came ends though no frame comes
 
     def finish(self, tally: Tally) -> None:
@@ -152,6 +188,8 @@ class Sinks:
                 video.finish()
             except (MienError, OSError) as error:
                 self._health.report("video", str(error))
+            else:
+                self._health.report("video")
             return None
         if not video.told:
             video.told = True
@@ -164,12 +202,16 @@ class Sinks:
         except (MienError, OSError, cv2.error) as error:
             self.failed_pictures += 1
             self._health.report(name, str(error).splitlines()[0])
+        else:
+            self._health.report(name)
 
 
 class _Video:
     """A video file as a piece: a reload that replaces it leaves it whole."""
 
     def __init__(self, config: StreamConfig, source: FrameSource):
+        from runtime.video import VideoFileWriter
+
         assert config.video is not None  # the piece asked
         if source.live:
             require_permission(config.recording)

@@ -1,7 +1,7 @@
 """SIGTERM and SIGINT end a stream after the frame in work, SIGHUP has its configuration read again.
 
-A loop that hangs in a library would never see its signal: a thread, woken by the C handler, then ends the process.
-Knows nothing of what is stopped or read again.
+What opens meanwhile is given up at once. A loop that hangs in a library would never see its signal: a thread, woken by
+the C handler, then ends the process. Knows nothing of what is stopped or read again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from runtime.errors import FAILED
+from runtime.errors import DONE, FAILED, MienError
 
 OVERDUE_SECONDS = 4.0  # of the five in which a stream must have ended
+
+
+class Stopped(MienError):
+    """Somebody asked for the end before the beginning: nothing was begun, and nothing failed."""
+
+    exit_code = DONE
+
+
+class StopAsked(BaseException):
+    """Raised by a signal in what is `interruptible`; no failure, so no `except Exception` takes it for one."""
 
 
 class StopRequest:
@@ -24,16 +34,31 @@ class StopRequest:
 
     def __init__(self) -> None:
         """Nothing was asked yet."""
-        self.asked = self.reload_asked = False
-        self.overdue: Callable[[], object] = lambda: None  # called once, in a thread, where the loop does not end
+        self.asked = self.reload_asked = self._interrupts = False
+        # called once, in a thread, where the loop does not end; None before there is a loop, and nothing to save
+        self.overdue: Callable[[], object] | None = None
 
     def ask(self, number: int, frame: FrameType | None) -> None:
         """Be the handler of SIGTERM and SIGINT."""
         self.asked = True
+        if self._interrupts:
+            self._interrupts = False  # once: what closes is not interrupted again
+            raise StopAsked
 
     def ask_reload(self, number: int, frame: FrameType | None) -> None:
         """Be the handler of SIGHUP."""
         self.reload_asked = True
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Have a stopping signal raise StopAsked in the body, or at once where one came before."""
+        if self.asked:
+            raise StopAsked
+        self._interrupts = True
+        try:
+            yield
+        finally:
+            self._interrupts = False
 
 
 @contextmanager
@@ -41,7 +66,7 @@ def stop_on_signals() -> Iterator[StopRequest]:
     """Yield what SIGTERM, SIGINT and SIGHUP set; the old handlers come back afterwards.
 
     Only the main thread may catch signals: in another one nothing is ever asked. 4 s after SIGTERM or SIGINT, with the
-    body still running, `overdue` is called and the process ends with 1.
+    body still running, `overdue` is called and the process ends with 1; with 0 where there is none yet.
     """
     stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
@@ -73,6 +98,8 @@ def _end_if_overdue(ours: socket.socket, stop: StopRequest, ended: threading.Eve
         if {signal.SIGTERM, signal.SIGINT} & set(told):
             if ended.wait(OVERDUE_SECONDS):
                 return
+            if stop.overdue is None:
+                os._exit(DONE)
             saving = threading.Thread(target=stop.overdue, daemon=True)  # may wait for what hangs: a second, no more
             saving.start()
             saving.join(0.7)

@@ -34,6 +34,7 @@ from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
 from runtime.core_dumps import forbid_core_dumps
 from runtime.drift.stream_drift import StreamDrift
+from runtime.engines.shared import SharedEngines
 from runtime.errors import DONE, FAILED, BadConfig, GpuLost, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
@@ -48,12 +49,13 @@ from runtime.reading import Reading, open_reading
 from runtime.reload import Current, CurrentReader, CurrentSource, reload_pieces
 from runtime.sinks import Sinks, sink_pieces
 from runtime.steady import SteadyLabels, SteadyRules
-from runtime.stop_request import stop_on_signals
+from runtime.stop_request import StopAsked, Stopped, stop_on_signals
 from runtime.stream_config import StreamConfig, config_of, load_config
 from runtime.supervision import Supervision, state_folder
 from runtime.systemd import Notifier
 from runtime.tracking import FaceTracker
 from runtime.tracks import TrackRules
+from runtime.unexpected import unexpected
 
 __all__ = ["StreamConfig", "Summary", "config_of", "load_config", "main", "run_stream"]
 
@@ -99,17 +101,18 @@ def run_stream(config: StreamConfig, load_again: Callable[[], StreamConfig] | No
     """Run a stream to its end, or until SIGTERM or SIGINT: the frame in work is finished and every sink is closed.
 
     load_again reads the configuration for SIGHUP. Raises BadInput, BadModel, Unavailable, Departure where the engine
-    departs from PyTorch's golden logits, and RestartNeeded where only a new process helps.
+    departs from PyTorch's golden logits, RestartNeeded where only a new process helps, Stopped where a signal came
+    before the first frame was asked for, and MienError for an error that nobody raised on purpose.
     """
     try:
         with ExitStack() as stack:
             return _run(config, load_again, stack)
-    except MemoryError as error:
-        raise _out_of_memory() from error
-    except cv2.error as error:
-        if error.code == OPENCV_NO_MEMORY:
-            raise _out_of_memory() from error
+    except StopAsked:
+        raise Stopped("expected to begin a stream, found that it shall stop; nothing was begun") from None
+    except (MienError, OSError, ImportError):
         raise
+    except Exception as error:
+        raise _expected(error) from error
 
 
 def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, stack: ExitStack) -> Summary:
@@ -120,7 +123,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     if state:
         stack.enter_context(only_instance(state))
     notifier.needs_longer(OPENING_SECONDS)
-    pieces = stack.enter_context(Pieces(_pieces(config, state, health), config))
+    pieces = stack.enter_context(Pieces(_pieces(config, state, health), config, stop.interruptible))
     sinks = Sinks(pieces, health)
     drift = stack.enter_context(closing(StreamDrift(pieces, state)))
     reading, source = pieces["reading"], pieces["source"]
@@ -137,7 +140,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     def should_stop() -> bool:
         if stop.reload_asked:
             stop.reload_asked = False
-            reload_pieces(pieces, load_again, sinks, health, notifier)
+            reload_pieces(pieces, load_again, sinks, health, notifier, stop)
         return stop.asked or sinks.closed_by_person
 
     supervision.begin()
@@ -146,6 +149,12 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     except RestartNeeded as error:
         health.report("restart", str(error))
         raise
+    except (MienError, OSError):
+        raise
+    except Exception as error:
+        told = _expected(error)
+        health.report("restart" if isinstance(told, RestartNeeded) else "failed", str(told))
+        raise told from error
     finally:  # a camera that went away does not cost what was seen before
         supervision.end()
         sinks.finish(pipeline.tally())
@@ -177,9 +186,10 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
     labels: list[str] = []
     target_now: list[str] = []
     failures_now: list[FailureCount] = []
+    engines = SharedEngines()
 
     def open_model(new: StreamConfig) -> Reading:
-        reading = open_reading(new, state)
+        reading = open_reading(new, state, engines)
         if labels and labels != list(reading.reader.labels):  # whoever reads the events knows the first ones
             reading.close()
             raise BadConfig(f"expected a model with the labels {', '.join(labels)}, found "
@@ -190,8 +200,9 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
 
     def open_faces(new: StreamConfig) -> FaceDetector:
         def opened(precision: str, target: str) -> FaceDetector:
-            return RestartingDetector(open_detector(new.faces, new.max_faces, new.face_threshold, new.threads,
-                                                    precision, target, new.cache, new.face_side), failures_now[0])
+            detector = open_detector(new.faces, new.max_faces, new.face_threshold, new.threads, precision, target,
+                                     new.cache, new.face_side, engines)
+            return RestartingDetector(detector, failures_now[0])
 
         target = target_now[0]  # where expressions are read: they may have fallen back
         try:
@@ -220,9 +231,12 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
         *sink_pieces(health, lambda: source[0])]
 
 
-def _out_of_memory() -> RestartNeeded:
-    return RestartNeeded("expected memory for the next frame, found none left; this process ends, for its supervisor "
-                         "to start another: lower max_faces or the camera's size if it comes again")
+def _expected(error: Exception) -> MienError:
+    """Return what is raised in place of an error that nobody raised on purpose."""
+    if isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == OPENCV_NO_MEMORY):
+        return RestartNeeded("expected memory for the next frame, found none left; this process ends, for its "
+                             "supervisor to start another: lower max_faces or the camera's size if it comes again")
+    return unexpected(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

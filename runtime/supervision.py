@@ -15,7 +15,6 @@ from runtime.drift.stream_drift import StreamDrift
 from runtime.errors import RestartNeeded
 from runtime.health import CAMERA, Change, Health
 from runtime.memory_slope import MemorySlope, resident_memory
-from runtime.metrics import Snapshot
 from runtime.pieces import Pieces
 from runtime.pipeline import Tally
 from runtime.sinks import Sinks
@@ -87,6 +86,8 @@ class Supervision:
         metrics, dashboard, reading = (self._pieces[name] for name in ("metrics", "dashboard", "reading"))
         if metrics is None and dashboard is None:
             return
+        from runtime.metrics import Snapshot  # its server and gauges are for those who ask for one
+
         source: FrameSource = self._pieces["source"]
         camera = {f"camera_{name}": count for name, count in source.counts().items()}
         snapshot = Snapshot(tally, {**self._sinks.counts(), **camera}, resident_memory(),
@@ -109,7 +110,8 @@ class Supervision:
         if frames != self._frames:
             self._frames, self._seen = frames, now
         missing = source.live and now - self._seen > CAMERA_SECONDS
-        self._health.report(CAMERA, f"no frame for {CAMERA_SECONDS:g} s" if missing else "")
+        why = f": {source.why}" if source.why else ""
+        self._health.report(CAMERA, f"no frame for {CAMERA_SECONDS:g} s{why}" if missing else "")
 
     def _tell(self, change: Change) -> Any:
         self._sinks.event("health", before=change.before, state=change.state, troubles=change.troubles)

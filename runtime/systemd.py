@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 
 class Notifier:
@@ -48,6 +49,29 @@ class Notifier:
     def needs_longer(self, seconds: float) -> None:
         """Ask for more time to start, reload or stop: a model is being opened or an engine compiled."""
         self._send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}\nWATCHDOG=1")
+
+    @contextmanager
+    def opening(self, seconds: float) -> Iterator[None]:
+        """Vouch for the body to the watchdog, which EXTEND_TIMEOUT_USEC does not hold back, for at most `seconds`.
+
+        A body that takes longer hangs, and is the watchdog's to judge.
+        """
+        self.needs_longer(seconds)
+        ended = threading.Event()
+        voucher = threading.Thread(target=self._vouch, args=(ended, seconds), daemon=True, name="watchdog")
+        with suppress(RuntimeError):  # no thread is left: what opens quickly needs none
+            voucher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            if voucher.ident is not None:
+                voucher.join()
+
+    def _vouch(self, ended: threading.Event, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while self.watchdog_seconds and not ended.wait(self.watchdog_seconds / 4) and time.monotonic() < until:
+            self._send("WATCHDOG=1")
 
     def reloading(self) -> None:
         """Say that a new configuration is being opened; `ready` says that it is done."""

@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
+from runtime import bench_verbs
 from runtime.command_line import AddVerb, print_json, say
 from runtime.drift import verbs as drift_verbs
 from runtime.errors import DONE, UNAVAILABLE, BadInput
@@ -16,7 +17,7 @@ from runtime.slots import verbs as slot_verbs
 
 TARGETS = ("cpu", "onnxruntime-cuda", "onnxruntime-tensorrt", "tensorrt", "tensorrt-rtx")
 STREAM_FLAGS = ("source", "model", "precision", "target", "cache", "faces", "events", "video", "view", "max_frames",
-                "max_faces", "threshold", "threads")
+                "max_faces", "threshold", "threads", "face_side", "face_threshold")
 
 
 def verb_stream(args: argparse.Namespace) -> int:
@@ -81,6 +82,8 @@ def verb_purge(args: argparse.Namespace) -> int:
             say(line)
         if args.yes:
             delete(found)
+    if args.yes and config.dashboard.port:
+        say("a dashboard that runs keeps its chart of a day and its last events in memory: restart it")
     say(f"{len(found)} files, {sum(each.bytes for each in found)} bytes: "
         f"{'deleted' if args.yes else 'nothing was deleted; --yes deletes them'}")
     if args.json:
@@ -185,6 +188,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--target", choices=["auto", "cpu", "tensorrt", "tensorrt-rtx"])
     p.add_argument("--cache", type=Path, help="where mien prepare left the engines")
     p.add_argument("--faces", help="mien-face, a model directory, haar, or a YuNet ONNX file")
+    p.add_argument("--face-side", type=int, help="pixels of the longer side of what a face model searches on the CPU")
+    p.add_argument("--face-threshold", type=float, help="score below which a box is no face; 0: the detector's own")
     p.add_argument("--events", type=Path, help="append events to this JSON-lines file")
     p.add_argument("--video", type=Path, help="write the annotated video here (.mp4 or .avi)")
     p.add_argument("--view", action="store_true", default=None, help="show a window")
@@ -224,6 +229,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--picture", type=Path, help="draw latency histograms here (.png)")
     p.add_argument("--against", type=Path, help="compare with this record: exit 1 slower, 4 too few rounds to tell")
     p.add_argument("--tolerance", type=float, default=0.05, help="share by which a median may be slower (0.05)")
+
+    bench_verbs.add_verbs(verb)
 
     p = verb("doctor", verb_doctor)
     p.add_argument("--devices", action="store_true", help="print the table of JetPacks and desktops that are known")

@@ -44,10 +44,11 @@ class VideoFileWriter:
             # 4:2:0 colour needs even sides
             self._size = (max(2, image.shape[1] // 2 * 2), max(2, image.shape[0] // 2 * 2))
             code = cv2.VideoWriter.fourcc(*self._codec)
-            self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, self._fps, self._size)
-            if not self._writer.isOpened():
+            writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, self._fps, self._size)
+            if not writer.isOpened():
                 raise MienError(f"expected OpenCV to encode {self._codec}, found no encoder; try .avi, or reinstall "
                                 "opencv-python-headless")
+            self._writer = writer
         self._writer.write(_fitted(image, self._size))
         self.frames += 1
 

@@ -21,13 +21,18 @@ PROGRAM = ROOT / "runtime" / "stream.py"
 PATIENCE = 60.0  # s for a start or an event; the machine may be busy
 
 
-def endless_folder(folder: Path, photo: np.ndarray, frames: int = 4000) -> Path:
+def folder_of(folder: Path, photo: np.ndarray, frames: int) -> Path:
     """Make a folder of one photograph under many names: links, so that it costs nothing."""
     folder.mkdir()
     cv2.imwrite(str(folder / "0.jpg"), cv2.resize(photo, (160, 188)))
     for number in range(1, frames):
         os.link(folder / "0.jpg", folder / f"{number}.jpg")
     return folder
+
+
+def endless_folder(folder: Path, photo: np.ndarray) -> str:
+    """Make such a folder and return the source that reads it over and over, however fast that goes."""
+    return f"file://{folder_of(folder, photo, 500)}?loop=1"
 
 
 def write_config(path: Path, **keys: Any) -> Path:
@@ -65,7 +70,8 @@ def wait_until(true: Callable[[], object], running: subprocess.Popen[str] | None
 def has_event(path: Path, event: str, **fields: Any) -> bool:
     """Whether an event with these fields is in a file that may be written to just now."""
     whole = path.read_bytes().rpartition(b"\n")[0].splitlines() if path.exists() else []
-    found = (json.loads(line) for line in whole)
+    named = f'"event":"{event}"'.encode()  # a stream writes thousands of others, and who asks asks often
+    found = (json.loads(line) for line in whole if named in line)
     return any(line["event"] == event and fields.items() <= line.items() for line in found)
 
 

@@ -27,10 +27,12 @@ MAY_ENTER = {
 # A vendor's library has one file that may import it, and so has what is only compared with
 ONLY_IN = {
     "PIL": "train/speed.py",
+    "fer": "export/fer_frames.py",
     "prometheus_client": "runtime/metrics.py",
     "paho": "runtime/mqtt.py",
     "starlette": "runtime/dashboard/site.py",
     "uvicorn": "runtime/dashboard/serve.py",
+    "triton_python_backend_utils": "export/triton/server_model.py",
     "onnxruntime": "runtime/engines/onnxruntime_engine.py",
     "tensorrt": "runtime/engines/tensorrt_api.py",
     "tensorrt_rtx": "runtime/engines/tensorrt_api.py",

@@ -104,17 +104,24 @@ class CaptureProcess:
         return News(image, newest["frame"], newest["at"], newest["fps"], self._damaged, int(image is None), lost)
 
     def kill(self) -> bool:
-        """Kill the child and its commands; False where it is not dead yet, which happens inside a driver."""
-        if self._ring is None:
-            return True
-        self._kill_group()
-        self._channel.close()
-        self._ring = None
-        try:
+        """Kill the child and its commands; False where one is not dead yet, which happens inside a driver.
+
+        Who opens the camera next finds it busy while a command of the last one lives.
+        """
+        if self._ring is not None:
+            self._kill_group()
+            self._channel.close()
+            self._ring = None
+        deadline = time.monotonic() + BURIAL
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(BURIAL)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
+        while not (gone := self.is_gone()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return gone
+
+    def is_gone(self) -> bool:
+        """Return whether the child and all that it started have ended."""
+        return self._process.poll() is not None and not group_lives(self._process.pid)
 
     def _kill_group(self) -> None:
         if self._process.returncode is None:  # not yet waited for, so the number is still its own
@@ -157,6 +164,22 @@ class CaptureProcess:
         if code < 0:
             return f"the capture process died of {signal.Signals(-code).name}"
         return f"the capture process ended with {code}"
+
+
+def group_lives(group: int) -> bool:
+    """Return whether a process of a group lives; one that waits for somebody to take its exit status does not."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # one that changed its user: it lives
+        return True
+    for each in Path("/proc").glob("[0-9]*/stat"):  # there is one, dead or alive: a container's init may bury nobody
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state, _, of = each.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state not in "ZX":
+                return True
+    return False
 
 
 def _checked(message: dict[str, Any]) -> dict[str, Any]:

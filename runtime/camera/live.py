@@ -29,9 +29,10 @@ from runtime.errors import Unavailable
 log = logging.getLogger(__name__)
 
 TICK = 0.25  # seconds at most between two answers to who iterates, but for a child that takes its time to die
+MOST_STUCK = 3  # killed processes that hang inside a driver, each with the memory of its pictures; then none is started
 DWELL = 1.0  # seconds that a verdict must last before it is an event: dusk flickers between dark and usable
 COUNTED = ("frames", "dropped", "torn", "damaged", "frozen", "dark", "overexposed", "covered", "size-changed",
-           "outages", "reopen", "restart-child", "restart-daemon", "device-hook")
+           "outages", "reopen", "restart-child", "restart-daemon", "device-hook", "stuck")
 
 
 class LiveSource(FrameSource):
@@ -51,6 +52,8 @@ class LiveSource(FrameSource):
         self._child: CaptureProcess | None = None
         self._spare: CaptureProcess | None = None
         self._command: RepairCommand | None = None
+        self._stuck: list[CaptureProcess] = []
+        self._hanging: RepairCommand | None = None
         self._step: Step | None = None
         self._due = self._silent = self._limit = 0.0
         self._numbered = self._last_number = self._last_damaged = 0
@@ -84,6 +87,11 @@ class LiveSource(FrameSource):
         """Return how often each thing happened so far; `dropped` frames were whole, but a newer one was there."""
         counted = {**self._counts, "damaged": self.damaged}
         return {**{kind: counted.get(kind, 0) for kind in COUNTED}, "events-lost": self._happenings.lost}
+
+    @property
+    def why(self) -> str:  # type: ignore[override]
+        """Why no frames come; '' while they do."""
+        return "" if self.online else self._reason
 
     @property
     def capture_process_id(self) -> int | None:
@@ -192,6 +200,7 @@ class LiveSource(FrameSource):
             if outcome:
                 log.warning("%s: %s %s", self.name, self._command.rung, outcome)
                 self._happenings.add(f"{self._command.rung}-ended", {"outcome": outcome})
+                self._hanging = None if self._command.is_gone() else self._command
                 self._command = self._step = None
                 self._start()
         elif step is not None and now < self._due:
@@ -200,21 +209,35 @@ class LiveSource(FrameSource):
             self._take(step)
 
     def _take(self, step: Step) -> None:
+        if step.rung == "restart-child" and self._are_too_many_stuck():
+            return
         self._counts[step.rung] += 1
         self._happenings.add(step.rung, {"attempt": step.attempt, "waited_seconds": round(step.wait, 3)})
+        hangs = self._hanging is not None and not self._hanging.is_gone()  # one of them is enough
         if step.rung == "reopen" and self._child is not None:
             self._child.reopen()
             self._silent, self._limit, self._step = 0.0, self._recovery.start_seconds, None
-        elif step.rung == "restart-daemon":
+        elif step.rung == "restart-daemon" and not hangs:
             self._command = RepairCommand(step.rung, self._recovery.daemon_command)
-        elif step.rung == "device-hook":
+        elif step.rung == "device-hook" and not hangs:
             self._command = RepairCommand(step.rung, self._recovery.device_command)
         else:
             self._step = None
             self._start()
 
+    def _are_too_many_stuck(self) -> bool:
+        """Put a start off while killed processes hang; the ladder goes on, for a command may free them."""
+        self._stuck = [each for each in self._stuck if not each.is_gone()]
+        if len(self._stuck) < MOST_STUCK:
+            return False
+        self._lose(f"{MOST_STUCK} capture processes were killed and hang inside a driver; another is started when one "
+                   "of them has ended", answers=False)
+        return True
+
     def _start(self) -> None:
         """Start a capture process; a camera that was there once is asked for by a name that survives renumbering."""
+        if self._are_too_many_stuck():
+            return
         if self._request.kind == "v4l2":
             self._request = replace(self._request, address=str(stable_path(Path(self._request.address))))
         self._numbered += self._last_number
@@ -230,6 +253,8 @@ class LiveSource(FrameSource):
     def _end_child(self) -> None:
         child, self._child = self._child, None
         if child is not None and not child.kill():
+            self._stuck.append(child)
+            self._counts["stuck"] += 1
             self._happenings.add("stuck", {"process": child.process_id})
 
     def _await_first(self) -> None:

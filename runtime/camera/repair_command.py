@@ -43,6 +43,10 @@ class RepairCommand:
         self.kill()
         return f"did not end within {PATIENCE:g} s"
 
+    def is_gone(self) -> bool:
+        """Return whether it ended, by itself or killed."""
+        return self._process is None or self._process.poll() is not None
+
     def kill(self) -> None:
         """End it with all it started."""
         if self._process is not None and self._process.returncode is None:

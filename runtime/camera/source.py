@@ -47,6 +47,7 @@ class FrameSource(ABC):
     """
 
     live: bool = False
+    why: str = ""  # a live source brings no frames, for people; never a credential
     still: bool = False  # pictures that have nothing to do with each other: nobody moves from one to the next
 
     name: str  # for people and events; never a credential

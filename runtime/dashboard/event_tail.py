@@ -77,7 +77,10 @@ class EventTail:
 
     def _moved(self) -> bool:
         """Whether the path leads to another file now, or this one became shorter (a torn line was cut away)."""
-        now = os.stat(self._path)
+        try:
+            now = os.stat(self._path)
+        except FileNotFoundError:  # purged: its bytes leave the disk when the last who holds it lets go
+            return True
         if (now.st_dev, now.st_ino) != self._inode:
             return True
         if now.st_size < os.lseek(self._handle, 0, os.SEEK_CUR):

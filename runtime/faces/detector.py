@@ -59,10 +59,9 @@ def clip_boxes(boxes: np.ndarray, frame_size: tuple[int, int]) -> tuple[np.ndarr
     One that lies mostly outside, is tiny or is not finite holds none.
     """
     boxes = boxes.astype(np.float64)  # a huge float32 side would round away the frame's edge
-    corner, side = boxes[:, :2], boxes[:, 2:]
-    first = np.minimum(np.maximum(corner, 0), frame_size)
-    last = np.minimum(np.maximum(corner + side, 0), frame_size)
-    left = last - first
+    corner, side, limit = boxes[:, :2], boxes[:, 2:], np.array(frame_size, np.float64)
+    first = np.minimum(np.maximum(corner, 0), limit)
+    left = np.minimum(np.maximum(corner + side, 0), limit) - first
     with np.errstate(invalid="ignore"):  # a NaN box compares false and is dropped
         inside = left[:, 0] * left[:, 1] >= MIN_INSIDE * side[:, 0] * side[:, 1]
         good = (side.min(axis=1, initial=np.inf) >= MIN_SIDE) & inside & np.isfinite(boxes).all(axis=1)

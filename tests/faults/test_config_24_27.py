@@ -38,7 +38,7 @@ def test_24_bad_yaml_while_it_runs(
     tmp_path: Path, tiny_model: Path, face_photo: np.ndarray, record_property: Record
 ) -> None:
     record_property("fault", "bad YAML, read again on SIGHUP")
-    record_property("injected", "an unknown key, then a good file with another detection limit and events file")
+    record_property("injected", "an unknown key, then a good file with another detection threshold and events file")
     source, events = endless_folder(tmp_path / "in", face_photo), tmp_path / "e.jsonl"
     keys = {"source": source, "model": tiny_model, "events": events}
     config = write_config(tmp_path / "s.yaml", **keys)
@@ -49,7 +49,7 @@ def test_24_bad_yaml_while_it_runs(
     wait_until(lambda: has_event(events, "reload", done=False), running)
     written = len(events.read_bytes())
     wait_until(lambda: len(events.read_bytes()) > written + 1000, running)  # the old goes on
-    write_config(config, **{**keys, "events": tmp_path / "f.jsonl"}, max_faces=2)
+    write_config(config, **{**keys, "events": tmp_path / "f.jsonl"}, face_threshold=0.3)
     running.send_signal(signal.SIGHUP)
     wait_until(lambda: has_event(tmp_path / "f.jsonl", "faces"), running)
     running.send_signal(signal.SIGTERM)

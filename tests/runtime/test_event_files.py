@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -121,6 +122,75 @@ def test_the_interval_flushes_beside_the_frames_not_between_them(
     assert log.write("faces", {}) and len(calls) == 1  # the flush in work is waited for by nobody
     assert time.process_time() - before < 0.5
     monkeypatch.undo()
+    log.close()
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_an_event_is_flushed_in_time_though_no_other_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync="interval", fsync_seconds=0.1))
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    log.write("faces", {})
+    wait_until(lambda: calls)
+    time.sleep(0.3)
+    assert len(calls) == 1, "what is flushed is not flushed again"
+    log.close()
+
+
+def test_a_flush_that_fails_beside_the_frames_is_told_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync="interval", fsync_seconds=0.1))
+
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", broken)
+        assert log.write("faces", {}) and log.write("faces", {})
+        wait_until(lambda: log.trouble)
+    assert (log.trouble, log.unsynced, log.lost) == ("Input/output error", 2, 0)
+    assert "2 events" in caplog.text
+    log.write("faces", {})
+    wait_until(lambda: not log.trouble)  # a disk that flushes again is well, and what it did not flush stays counted
+    log.close()
+    assert log.unsynced == 2 and sequences(tmp_path / "e.jsonl") == [0, 1, 2]
+
+
+def test_a_last_flush_that_fails_is_told_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync="interval", fsync_seconds=60))
+    log.write("end", {})
+
+    def broken(handle: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    log.close()
+    assert log.unsynced == 1 and "Input/output error" in caplog.text
+
+
+def test_what_waits_reaches_the_disk_though_no_event_follows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = EventLog(tmp_path / "e.jsonl", EventFiles(fsync="never"))
+
+    def full(handle: int, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        assert not log.write("faces", {})
+        log.turn()
+    assert log.trouble == "No space left on device" and sequences(tmp_path / "e.jsonl") == []
+    log._retry_at = 0.0  # a second later
+    log.turn()
+    assert (log.trouble, sequences(tmp_path / "e.jsonl")) == ("", [0])
     log.close()
 
 

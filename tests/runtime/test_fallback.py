@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime import reading as reading_module
+from runtime.engines import shared
 from runtime.engines.engine import Engine
 from runtime.errors import GpuLost, MienError, RestartNeeded, Unavailable
 from runtime.fallback import FILE, Choice, FailureCount, ladder
@@ -74,7 +74,7 @@ def test_a_full_disk_costs_the_count_only(caplog: pytest.LogCaptureFixture, monk
 def opening(monkeypatch: pytest.MonkeyPatch, failing: dict[str, MienError]) -> list[str]:
     """Let engines open on the CPU in place of their target, except those that fail; return what was tried."""
     tried: list[str] = []
-    real = reading_module.open_engine
+    real = shared.open_engine
 
     def open_engine(model: object, precision: str, target: str, *rest: object, **more: object) -> Engine:
         tried.append(f"{precision} on {target}")
@@ -82,7 +82,7 @@ def opening(monkeypatch: pytest.MonkeyPatch, failing: dict[str, MienError]) -> l
             raise failing[tried[-1]]
         return real(model, precision, "cpu", *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(reading_module, "open_engine", open_engine)
+    monkeypatch.setattr(shared, "open_engine", open_engine)
     return tried
 
 

@@ -6,12 +6,14 @@ import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+from mqtt_broker import Reader, free_port, needs_broker, start_broker, wait_until
 
 from runtime.errors import BadInput
 from runtime.events import EventLog
@@ -19,38 +21,6 @@ from runtime.mqtt import PASSWORD, MqttSink, read_password
 from runtime.stream_config import MqttConfig
 
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed (mien[mqtt])")
-
-BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
-needs_broker = pytest.mark.skipif(BROKER is None, reason="no mosquitto here: apt-get install mosquitto")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def start_broker(folder: Path, port: int, *lines: str) -> subprocess.Popen[bytes]:
-    config = folder / "mosquitto.conf"
-    config.write_text("\n".join([f"listener {port} 127.0.0.1", "user root", *(lines or ["allow_anonymous true"]), ""]))
-    assert BROKER is not None
-    broker = subprocess.Popen([BROKER, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def listens() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    wait_until(listens)
-    return broker
-
 
 @pytest.fixture
 def port() -> int:
@@ -65,26 +35,43 @@ def broker(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     running.wait()
 
 
-class Reader:
-    """Another client, which keeps every message: {topic: [payload, …]}."""
+class Relay:
+    """Stands before the broker once it listens, and keeps its answers back until `answers` is set.
+
+    asked: a first byte came.
+    """
 
     def __init__(self, port: int):
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion
+        self.asked, self.answers = threading.Event(), threading.Event()
+        self._listening = socket.socket()
+        self._listening.bind(("127.0.0.1", 0))
+        self.port: int = self._listening.getsockname()[1]
+        self._broker = socket.create_connection(("127.0.0.1", port))
+        self._client: socket.socket | None = None
 
-        self.heard: dict[str, list[bytes]] = {}
-        self.client = Client(CallbackAPIVersion.VERSION2)
-        self.client.on_connect = lambda client, *_: client.subscribe("kiosk/#", qos=1)
-        ready: list[int] = []
-        self.client.on_subscribe = lambda *_: ready.append(1)
-        self.client.on_message = lambda _, __, message: self.heard.setdefault(message.topic, []).append(message.payload)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        wait_until(lambda: ready)
+    def listen(self) -> None:
+        self._listening.listen()
+        threading.Thread(target=self._forth, daemon=True).start()
+
+    def _forth(self) -> None:
+        self._client, _ = self._listening.accept()
+        threading.Thread(target=self._back, daemon=True).start()
+        with suppress(OSError):
+            while content := self._client.recv(1 << 16):
+                self.asked.set()
+                self._broker.sendall(content)
+
+    def _back(self) -> None:
+        with suppress(OSError):
+            while content := self._broker.recv(1 << 16):
+                self.answers.wait()
+                assert self._client is not None
+                self._client.sendall(content)
 
     def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        for each in (self._listening, self._broker, self._client):
+            if each is not None:
+                each.close()
 
 
 def config_for(port: int, **values: object) -> MqttConfig:
@@ -134,6 +121,43 @@ def test_events_wait_for_a_broker_that_comes_later(tmp_path: Path, port: int) ->
         finally:
             running.kill()
             running.wait()
+
+
+@needs_broker
+def test_events_that_come_while_it_connects_wait_for_the_older_ones(broker: object, port: int) -> None:
+    # the broker's answer is held back, so that every event after the tenth meets a connection that is half made
+    with (closing(Reader(port)) as reader, closing(Relay(port)) as relay,
+          closing(MqttSink(config_for(relay.port), {})) as sink):
+        for number in range(10):
+            sink.publish("faces", f'{{"seq":{number}}}\n'.encode())
+        relay.listen()
+        wait_until(relay.asked.is_set)  # CONNECT came: paho has its socket
+        for number in range(10, 60):
+            sink.publish("faces", f'{{"seq":{number}}}\n'.encode())
+        relay.answers.set()
+        for number in range(60, 100):
+            sink.publish("faces", f'{{"seq":{number}}}\n'.encode())
+        wait_until(lambda: len(reader.heard.get("kiosk/events", [])) == 100)
+        assert sink.dropped == 0
+    assert [json.loads(p)["seq"] for p in reader.heard["kiosk/events"]] == list(range(100))
+
+
+@needs_broker
+def test_a_connection_that_breaks_loses_and_reorders_nothing(broker: object, port: int) -> None:
+    with closing(Reader(port)) as reader, closing(MqttSink(config_for(port), {})) as sink:
+        for number in range(300):
+            sink.publish("faces", f'{{"seq":{number}}}\n'.encode())
+            if number in (100, 200):
+                wait_until(lambda sink=sink, times=number // 100: sink.connections == times)
+                broken = sink._client.socket()
+                assert broken is not None
+                broken.shutdown(socket.SHUT_RDWR)
+
+        def arrived() -> list[int]:
+            return [json.loads(p)["seq"] for p in reader.heard.get("kiosk/events", [])]
+
+        wait_until(lambda: len(set(arrived())) == 300)
+    assert list(dict.fromkeys(arrived())) == list(range(300)), "one may come twice, none too early"
 
 
 def test_a_full_queue_drops_and_counts(port: int) -> None:

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
+from dashboard_page import publish, write_events
 
 from mien import main
+from runtime.dashboard.board import Board
 from runtime.errors import BadInput, MienError, Unavailable
 from runtime.event_files import EventFiles
 from runtime.events import EventLog
@@ -104,6 +106,29 @@ def test_what_a_running_stream_no_longer_writes_may_go(config: Path) -> None:
     with only_instance(config.parent / "state"):
         assert main(["purge", "--config", str(config), "--older-than", "7d", "--yes"]) == 0
     assert not (config.parent / OURS[1]).exists()
+
+
+def test_a_dashboard_that_runs_lets_go_of_what_is_purged_and_is_to_be_restarted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.yaml").write_text("{source: '0', events: e.jsonl, dashboard: {port: 8765, folder: page}}")
+    publish(tmp_path / "page", ["happy"])
+    write_events(tmp_path / "e.jsonl", ["happy", "sad"])
+    board = Board(tmp_path / "page", tmp_path / "e.jsonl")
+    board.load()
+    board.tick()
+    before = board.messages["state"][1]
+    assert main(["purge", "--config", str(tmp_path / "s.yaml"), "--yes"]) == 0
+    board.tick()
+    assert b'"alive":true' in before and b'"alive":false' in board.messages["state"][1]
+    assert b"happy" not in board.messages["state"][1]
+    held = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    assert not [name for name in held if "e.jsonl" in name], "purged bytes are held by nobody"
+    assert b"happy" in board.messages["shares"][1] and "restart it" in capsys.readouterr().err
+    again = Board(tmp_path / "page", tmp_path / "e.jsonl")
+    again.load()
+    again.tick()
+    assert b"happy" not in b"".join(content for _, content in again.messages.values())
 
 
 def test_a_configuration_that_writes_nothing_names_nothing() -> None:

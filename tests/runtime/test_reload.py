@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from kiosk import Manager
 
 from runtime.errors import BadConfig, MienError, Unavailable
 from runtime.health import Health
 from runtime.pieces import Piece, Pieces
 from runtime.reload import Current, CurrentSource, _reloadable, reload_pieces
+from runtime.stop_request import StopAsked, StopRequest
 from runtime.stream_config import StreamConfig, SupervisionConfig
 from runtime.systemd import Notifier
 
@@ -104,6 +109,79 @@ def test_what_only_a_start_reads_is_refused(new: StreamConfig) -> None:
         _reloadable(new, OLD)
 
 
+def in_turn(log: list[str]) -> list[Piece]:
+    """The video is alone, as a port is."""
+    model, source, _ = parts(log)
+
+    def open_video(config: StreamConfig) -> Part:
+        if config.video == Path("taken"):
+            raise Unavailable("expected a video, found it taken")
+        return Part(log, str(config.video))
+    return [model, Piece("video", ("video",), open_video, alone=True), source]
+
+
+def test_a_part_that_is_alone_goes_before_the_next_opens_and_after_all_others_did() -> None:
+    log: list[str] = []
+    pieces = Pieces(in_turn(log), replace(OLD, video=Path("a")))
+    assert pieces.replace(replace(OLD, video=Path("b"), source="new")) == ["video", "source"]
+    assert log[3:] == ["open new", "close a", "open b", "close old"]
+    assert pieces["video"].what == "b"
+
+
+@pytest.mark.parametrize("new", [replace(OLD, video=Path("taken")), replace(OLD, video=Path("b"), source="bad")])
+def test_a_part_that_is_alone_comes_back_where_the_next_fails(new: StreamConfig) -> None:
+    log: list[str] = []
+    pieces = Pieces(in_turn(log), replace(OLD, video=Path("a")))
+    with pytest.raises(Unavailable):
+        pieces.replace(new)
+    assert pieces["video"].what == "a" and log[-1] != "close a"
+    assert pieces.config.video == Path("a")
+
+
+def test_a_stop_while_a_part_opens_is_no_failure_and_changes_nothing() -> None:
+    stop, log = StopRequest(), []
+
+    def interrupted() -> StreamConfig:
+        stop.ask(signal.SIGTERM, None)  # between reading the file and opening what it names
+        return replace(OLD, model="other")
+
+    with Pieces(parts(log), OLD) as pieces, closing(Notifier({})) as notifier:
+        told = Told()
+        reload_pieces(pieces, interrupted, told, Health(), notifier, stop)  # type: ignore[arg-type]
+        assert (pieces["reading"].what, told.events, stop.asked) == ("m", [], True)
+    assert log == ["open m", "open old", "close old", "close m"]
+
+
+def test_a_signal_interrupts_what_opens_once_and_closes_it() -> None:
+    stop, log = StopRequest(), []
+
+    def open_slowly(config: StreamConfig) -> Part:
+        Part(log, "half")
+        stop.ask(signal.SIGTERM, None)
+        raise AssertionError("the signal came before")
+
+    with pytest.raises(StopAsked):
+        Pieces([*parts(log), Piece("slow", (), open_slowly)], OLD, stop.interruptible)
+    assert log == ["open m", "open old", "open half", "close old", "close m"]
+    stop.ask(signal.SIGTERM, None)  # what closes now is not interrupted
+
+
+def test_the_watchdog_hears_of_a_reload_that_takes_longer_than_it_waits(tmp_path: Path) -> None:
+    def open_slowly(config: StreamConfig) -> Part:
+        time.sleep(1.0 if config.source == "new" else 0)
+        return Part([], config.source)
+
+    pieces = Pieces([parts([])[0], Piece("source", ("source",), open_slowly)], OLD)
+    pieces["reading"].fallback = ""
+    with closing(Manager(tmp_path / "notify")) as manager:
+        with closing(Notifier({**manager.environment, "WATCHDOG_USEC": "800000"})) as notifier:
+            reload_pieces(pieces, lambda: replace(OLD, source="new"), Told(), Health(), notifier,  # type: ignore[arg-type]
+                          StopRequest())
+        heard = manager.heard()
+    assert heard[0].startswith("RELOADING=1") and heard[-1].startswith("READY=1")
+    assert heard[1:-1].count("WATCHDOG=1") >= 2
+
+
 class Told:
     """Stands where the sinks stand; keeps the events."""
 
@@ -121,7 +199,7 @@ def reload_with(load: Any) -> tuple[Pieces, dict[str, Any]]:
     pieces, told = Pieces(parts([]), OLD), Told()
     pieces["reading"].fallback = ""
     with closing(Notifier({})) as notifier:
-        reload_pieces(pieces, load, told, Health(), notifier)  # type: ignore[arg-type]
+        reload_pieces(pieces, load, told, Health(), notifier, StopRequest())  # type: ignore[arg-type]
     return pieces, told.events[-1]
 
 

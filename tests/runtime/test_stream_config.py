@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
+from mien import main
 from runtime.camera.recovery import Recovery
 from runtime.config import read_yaml
 from runtime.errors import BadConfig
@@ -101,3 +103,10 @@ def test_the_sections_of_stream_yaml_have_every_key_with_its_default_and_a_comme
     config = StreamConfig("x")
     for section in ("tracking", "smoothing", "recovery", "event_files", "metrics", "mqtt", "dashboard", "supervision"):
         assert list(values[section]) == [f.name for f in dataclasses.fields(getattr(config, section))]
+
+
+def test_flags_say_how_faces_are_searched(capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--face-side", "320", "--face-threshold", "0.6"]
+    assert main(["stream", "0", *flags, "--print-config", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["face_side"], values["face_threshold"]) == (320, 0.6)

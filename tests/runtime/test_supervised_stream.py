@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -11,12 +14,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
-from kiosk import ROOT, Manager, endless_folder, events_in
+from kiosk import ROOT, Manager, events_in, folder_of
 
 from runtime import reading, stream
 from runtime.drift.config import DriftConfig
+from runtime.engines import shared
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import MienError, RestartNeeded, Unavailable
 from runtime.faces.detector import Faces
@@ -29,7 +34,7 @@ from runtime.supervision import state_folder
 
 @pytest.fixture
 def pictures(tmp_path: Path, face_photo: np.ndarray) -> Path:
-    return endless_folder(tmp_path / "in", face_photo, frames=5)
+    return folder_of(tmp_path / "in", face_photo, frames=5)
 
 
 def test_systemd_hears_ready_after_the_golden_faces_and_stopping_at_the_end(
@@ -104,6 +109,50 @@ def test_a_detector_that_fails_in_work_ends_the_process_too(
     assert events_in(tmp_path / "e.jsonl")[-1]["frames"] == 2
 
 
+@pytest.mark.parametrize("raised", [ZeroDivisionError("division\nby zero"), cv2.error("(-215) !empty()")])
+def test_an_error_that_nobody_foresaw_is_one_line_and_the_events_are_whole(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    real, frames = ModelDetector.detect, [0]
+
+    def detect(self: ModelDetector, frame: np.ndarray) -> Faces:
+        frames[0] += 1
+        if frames[0] > 2:
+            raise raised
+        return real(self, frame)
+
+    monkeypatch.setattr(ModelDetector, "detect", detect)
+    with pytest.raises(MienError, match=r"found \S+\.\S+ at test_supervised_stream.py:\d+: ") as caught:
+        run_stream(StreamConfig(str(pictures), model=str(tiny_model), events=tmp_path / "e.jsonl"))
+    assert caught.value.exit_code == 1 and "\n" not in str(caught.value)
+    found = events_in(tmp_path / "e.jsonl")
+    assert (found[-1]["event"], found[-1]["frames"], found[-1]["ended"]) == ("end", 2, "failed")
+    assert str(caught.value) in [e["troubles"].get("failed") for e in found if e["event"] == "health"]
+
+
+def test_a_new_threshold_opens_no_second_engine(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = []
+    real = shared.open_engine
+    monkeypatch.setattr(shared, "open_engine", lambda model, *rest, **more: (
+        opened.append(model.card.task), real(model, *rest, **more))[1])
+    config = StreamConfig(str(pictures), model=str(tiny_model), events=tmp_path / "e.jsonl")
+    real_detect, frames = ModelDetector.detect, [0]
+
+    def detect(self: ModelDetector, frame: np.ndarray) -> Faces:
+        frames[0] += 1
+        if frames[0] == 2:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return real_detect(self, frame)
+
+    monkeypatch.setattr(ModelDetector, "detect", detect)
+    run_stream(config, lambda: dataclasses.replace(config, face_threshold=0.6, face_side=320))
+    reload = next(e for e in events_in(tmp_path / "e.jsonl") if e["event"] == "reload")
+    assert (reload["done"], reload["changed"], frames[0]) == (True, ["detector"], 5)
+    assert opened == ["expression", "face"]
+
+
 def test_a_detector_without_its_engine_falls_back_with_the_expressions(
     tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +166,7 @@ def test_a_detector_without_its_engine_falls_back_with_the_expressions(
         return real(*arguments)
 
     monkeypatch.setattr(stream, "open_detector", open_detector)
-    monkeypatch.setattr(stream, "open_reading", lambda config, state: OnAGpu(reading.open_reading(config, state)))
+    monkeypatch.setattr(stream, "open_reading", lambda config, state, _: OnAGpu(reading.open_reading(config, state)))
     config = StreamConfig(str(pictures), model=str(tiny_model), face_precision="int8", events=tmp_path / "e.jsonl",
                           supervision=SupervisionConfig(state=tmp_path / "state"), drift=DriftConfig(enabled=False))
     run_stream(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -68,6 +69,26 @@ def test_progress_is_told_at_most_four_times_an_interval(
             notifier.progress()
             now[0] += 0.02
     assert heard(manager) == ["WATCHDOG=1"] * 4
+
+
+def test_what_opens_is_vouched_for_as_long_as_it_may_take_and_no_longer(manager: socket.socket) -> None:
+    with closing(Notifier(environment(manager, WATCHDOG_USEC="200000"))) as notifier, notifier.opening(0.6):
+        time.sleep(1.0)  # an engine that hangs
+        told = heard(manager)
+        time.sleep(0.4)
+        after = heard(manager)
+    assert told[0] == "EXTEND_TIMEOUT_USEC=600000\nWATCHDOG=1"
+    assert set(told[1:]) == {"WATCHDOG=1"} and len(told) >= 3
+    assert after == []
+
+
+def test_nothing_is_vouched_for_once_it_is_open(manager: socket.socket) -> None:
+    with closing(Notifier(environment(manager, WATCHDOG_USEC="200000"))) as notifier:
+        with notifier.opening(60):
+            pass
+        heard(manager)
+        time.sleep(0.2)
+    assert heard(manager) == []
 
 
 @pytest.mark.parametrize("more", [{}, {"WATCHDOG_USEC": "x"}, {"WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}])

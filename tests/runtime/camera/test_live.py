@@ -23,7 +23,7 @@ from runtime.camera.capture_process import CaptureEnded, CaptureProcess
 from runtime.camera.grab_command import CommandGrabber
 from runtime.camera.happenings import MOST, Happenings
 from runtime.camera.jpeg_decoder import Complaints
-from runtime.camera.live import LiveSource
+from runtime.camera.live import MOST_STUCK, LiveSource
 from runtime.camera.repair_command import RepairCommand
 from runtime.errors import MienError, Unavailable
 
@@ -75,18 +75,54 @@ def test_closing_leaves_no_process_and_no_descriptor() -> None:
         return len(os.listdir("/proc/self/fd"))
     before, shared = descriptors(), set(Path("/dev/shm").iterdir())
     seen = Watched("pipe:64x48:cat /dev/zero", replace(QUICK, spare=True))
-
-    def family() -> list[int]:
-        children = children_of(os.getpid())
-        return children + [grandchild for child in children for grandchild in children_of(child)]
-
     try:
-        seen.until(lambda: len(family()) == 3)  # the capture process, the spare, and cat
-        processes = family()
+        seen.until(lambda: seen.source._spare)
+        capture, spare = seen.process(), seen.source._spare
+        assert spare is not None
+        processes = [capture, spare.process_id, *children_of(capture)]  # its own only: earlier tests may have left some
+        assert len(processes) == 3 and all(map(alive, processes))
     finally:
         seen.source.close()
     assert gone(processes)
     assert descriptors() == before and set(Path("/dev/shm").iterdir()) <= shared
+
+
+def test_a_camera_is_let_go_by_its_command_too_before_another_opens_it(tmp_path: Path) -> None:
+    process = CaptureProcess()
+    command_line = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 120'"
+    process.begin(live_sources.pipe(f"pipe:64x48:{command_line}", live_sources.CameraMode()))
+    deadline = time.monotonic() + PATIENCE
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    command = int((tmp_path / "pid").read_text())
+    assert alive(command) and not process.is_gone()
+    dead = process.kill()
+    assert dead == (not alive(command)), "what is said of the child is said of its command"
+    assert gone([command, process.process_id]) and process.is_gone()
+
+
+def test_processes_that_no_signal_ends_are_bounded_and_their_end_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CaptureProcess, "_kill_group", lambda self: None)  # as inside a driver, in state D
+    seen = Watched("pipe:64x48:sleep 120", replace(QUICK, start_seconds=0.5, longest_wait=0.1))
+    try:
+        seen.until(lambda: "hang inside a driver" in seen.source.why)
+        stuck = [int(e.facts["process"]) for e in seen.heard("stuck")]
+        tries = seen.source.counts()["restart-child"]
+        for _ in range(20):
+            seen.step()
+        assert seen.source.capture_process_id is None and seen.source.counts()["restart-child"] == tries
+        assert len(stuck) == MOST_STUCK == seen.source.counts()["stuck"] and all(map(alive, stuck))
+        assert sum("hang inside" in str(e.facts["reason"]) for e in seen.heard("offline")) == 1, "said once"
+        os.killpg(stuck[0], signal.SIGKILL)  # the driver lets go of one
+        seen.until(lambda: seen.source.capture_process_id is not None)
+        assert seen.process() not in stuck
+    finally:
+        monkeypatch.undo()
+        for process in {*seen.source._stuck, seen.source._child} - {None}:
+            process._kill_group()
+            process._process.wait()
+        seen.source.close()
 
 
 @pytest.fixture
