@@ -15,12 +15,12 @@ def verb_equalize(args: argparse.Namespace) -> int:
     from calibration.pick_images import pick_random
     from export.calibration_faces import load_pool
     from export.equalize_model import equalize_model
-    from runtime.card import MODELS, load_model
+    from runtime.card import MODELS, load_expression_model
 
     require_draw(args)
     if not 0 <= args.alpha <= 1:
         raise BadInput(f"expected --alpha of 0–1, found {args.alpha}; 0.5 is usual")
-    model = load_model(args.model)
+    model = load_expression_model(args.model)
     if MODELS in model.directory.absolute().parents:
         raise BadInput(f"expected a model of your own to equalize, found {model.directory}, which ships with mien; "
                        "copy it first")

@@ -23,7 +23,7 @@ def verb_explain(args: argparse.Namespace) -> int:
     """Draw where INT8 departs from FP32 on one face: the first layer and channel beyond what rounding explains."""
     from export.gate.explain import explain
     from export.gate.explain_picture import draw_explanation
-    from runtime.card import load_model
+    from runtime.card import load_expression_model
     from train.expression.pictures.style import save_png
 
     if (args.image is None) == (args.data is None):
@@ -33,7 +33,7 @@ def verb_explain(args: argparse.Namespace) -> int:
         raise BadInput("expected --data PATH with --check, which names images of it, found none; add it")
     if args.out.is_dir():
         raise BadInput(f"expected a file to write, found the folder {args.out}; name a file in it")
-    model = load_model(args.model)
+    model = load_expression_model(args.model)
     face, name = _face_of_image(args, model) if args.image else _flipped_face(args, model)
     found_out = explain(model, face, name)
     save_png(draw_explanation(found_out), args.out)

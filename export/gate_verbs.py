@@ -39,10 +39,10 @@ def run_check(args: argparse.Namespace) -> tuple[Report, np.ndarray]:
     from export.gate.budget import read_budget
     from export.gate.gate import Asked, run_gate
     from export.gate.gpu_form import open_gpu_form
-    from runtime.card import load_model
+    from runtime.card import load_expression_model
     from runtime.engines import graph_for, open_engine
 
-    model = load_model(args.model)
+    model = load_expression_model(args.model)
     budget = read_budget(model.card, args.budget, {name: getattr(args, name) for name in (
         "accuracy_drop", "agreement", "recall_drop", "kl", "ece_shift", "classes")})
     graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)

@@ -15,14 +15,14 @@ def verb_oracle(args: argparse.Namespace) -> int:
     from export.calibrate_flags import require_draw
     from export.gate.record import save_figures
     from export.judge_onnxruntime import judge_onnxruntime
-    from runtime.card import load_model
+    from runtime.card import load_expression_model
     from runtime.preprocess import prepare_faces
     from train.datasets.fer2013 import load_fer2013
 
     require_draw(args)
     if args.draws < 0:
         raise BadInput(f"expected --draws of 0 or more, found {args.draws}")
-    model = load_model(args.model)
+    model = load_expression_model(args.model)
     split = load_fer2013(args.data).split(args.split)
     picked = split.where(pick_random(len(split), args.n, args.seed))
     record = judge_onnxruntime(model, args.form, prepare_faces(picked.images, model.card.input), args.draws)

@@ -13,13 +13,13 @@ from runtime.errors import DONE, FAILED
 def verb_sensitivity(args: argparse.Namespace) -> int:
     """Measure what INT8 costs in each layer, and find the fewest to leave in half so that a budget holds."""
     from export.find_mix import draw_sensitivity, find_mix, mix_lines
-    from runtime.card import load_model
+    from runtime.card import load_expression_model
     from runtime.durable import write_text
     from runtime.machine import describe_machine
     from runtime.preprocess import prepare_faces
     from train.datasets.fer2013 import load_fer2013
 
-    model = load_model(args.model)
+    model = load_expression_model(args.model)
     held_out = load_fer2013(args.data).split("PublicTest")
     args.out.mkdir(parents=True, exist_ok=True)
     found = find_mix(model, prepare_faces(held_out.images, model.card.input), held_out.labels, args.budget,

@@ -83,10 +83,10 @@ def verb_calibrate(args: argparse.Namespace) -> int:
     from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
     from export.calibration_faces import load_pool
     from export.int8_from_onnx import Rounding, require_rounding
-    from runtime.card import MODELS, load_model
+    from runtime.card import MODELS, load_expression_model, load_model
 
     require_calibrate_flags(args)
-    model = load_model(args.model)
+    model = load_expression_model(args.model)
     if args.check_cache:
         return _check_cache(args, model.card)
     rounding = Rounding(args.method, args.percentile, tuple(args.keep_float), args.correct_biases, args.draws)

@@ -158,6 +158,15 @@ class Model:
         return content
 
 
+def load_expression_model(path: Path) -> Model:
+    """Read a model that reads expressions, as `load_model` does; BadInput also for one that finds faces."""
+    model = load_model(path)
+    if model.card.task != "expression":
+        raise BadInput(f"expected a model that reads expressions, found {model.directory}, which finds faces; mien "
+                       "faces calibrate, check and compare are its verbs")
+    return model
+
+
 def load_model(path: Path) -> Model:
     """Read a model directory's card; a bare name means a model that ships. Raises BadModel, BadInput."""
     path = Path(path)

@@ -95,7 +95,8 @@ class MetricsServer:
             if name in tally:
                 yield CounterMetricFamily(f"mien_{name}", text, value=tally[name])
         for name, count in snapshot.counts.items():
-            yield CounterMetricFamily(f"mien_{name}", name.replace("_", " ").capitalize(), value=count)
+            words = name.replace("-", "_")  # older clients take no hyphen in a name, newer ones say this
+            yield CounterMetricFamily(f"mien_{words}", words.replace("_", " ").capitalize(), value=count)
         seen = CounterMetricFamily("mien_expressions", "Faces by the label they were given", labels=["label"])
         for label, count in snapshot.tally.expressions.items():
             seen.add_metric([label], count)

@@ -7,7 +7,7 @@ Knows nothing of any part.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
@@ -28,12 +28,13 @@ class Closable(Protocol):
 class Piece:
     """One part: the configuration's keys that decide it, and how it is opened; None where nothing was asked for.
 
-    alone: the old one goes before the new one opens, since both want the same port for instance.
+    open is given the configuration, and by name what it would stand beside: parts that stay, and new ones opened before
+    it. alone: the old one goes before the new one opens, since both want the same port for instance.
     """
 
     name: str
     keys: tuple[str, ...]
-    open: Callable[[StreamConfig], Closable | None]
+    open: Callable[[StreamConfig, Mapping[str, Any]], Closable | None]
     alone: bool = False
 
 
@@ -43,8 +44,9 @@ class Pieces:
     def __init__(self, pieces: Sequence[Piece], config: StreamConfig, opening: Opening = nullcontext):
         """Open all. Raises what the first that fails raises; the others are closed again."""
         self._pieces, self.config = pieces, config
+        self._open: dict[str, Closable | None] = {}
         with ExitStack() as stack:
-            self._open = _opened(pieces, config, opening, stack)
+            _open_into(self._open, pieces, config, opening, stack)
             stack.pop_all()
 
     def __getitem__(self, name: str) -> Any:
@@ -58,13 +60,15 @@ class Pieces:
         """
         changed = [p for p in self._pieces if any(getattr(config, k) != getattr(self.config, k) for k in p.keys)]
         beside, alone = [p for p in changed if not p.alone], [p for p in changed if p.alone]
+        coming = dict(self._open)
         with ExitStack() as stack:
-            fresh = _opened(beside, config, opening, stack)
+            _open_into(coming, beside, config, opening, stack)
             for piece in alone:
-                fresh[piece.name] = self._in_turn(piece, config, opening, stack)
+                self._go(piece, stack)
+                _open_into(coming, [piece], config, opening, stack)
             stack.pop_all()
         old = [self._open[piece.name] for piece in beside]
-        self._open, self.config = self._open | fresh, config
+        self._open, self.config = coming, config
         _close(old)
         return [piece.name for piece in changed]
 
@@ -76,31 +80,29 @@ class Pieces:
     ) -> None:
         _close(list(self._open.values()))
 
-    def _in_turn(self, piece: Piece, config: StreamConfig, opening: Opening, stack: ExitStack) -> Closable | None:
-        """Close the old, open the new; whatever fails now or until the stack's end brings the old one back."""
+    def _go(self, piece: Piece, stack: ExitStack) -> None:
+        """Close the old, for the new to open; whatever fails until the stack's end brings the old one back."""
         old = self._open[piece.name]
         _close([old])
         self._open[piece.name] = None
         if old is not None:
             stack.callback(self._back, piece)
-        return _opened([piece], config, opening, stack)[piece.name]
 
     def _back(self, piece: Piece) -> None:
-        self._open[piece.name] = piece.open(self.config)
+        self._open[piece.name] = piece.open(self.config, self._open)
 
 
-def _opened(
-    pieces: Sequence[Piece], config: StreamConfig, opening: Opening, stack: ExitStack
-) -> dict[str, Closable | None]:
-    """Open in order; the stack closes them again unless its owner takes them out."""
-    opened: dict[str, Closable | None] = {}
+def _open_into(
+    coming: dict[str, Closable | None], pieces: Sequence[Piece], config: StreamConfig, opening: Opening,
+    stack: ExitStack
+) -> None:
+    """Open in order, each beside what is there by then; the stack closes them unless its owner takes them out."""
     for piece in pieces:
         with opening():
-            found = piece.open(config)
-        if found is not None:
-            stack.callback(found.close)
-        opened[piece.name] = found
-    return opened
+            found = piece.open(config, coming)
+            if found is not None:
+                stack.callback(found.close)
+        coming[piece.name] = found
 
 
 def _close(opened: Sequence[Closable | None]) -> None:

@@ -47,7 +47,17 @@ class CurrentReader(Current):
 
 
 class CurrentSource(Current):
-    """Stands for the source that is open now, and goes on with the next when it is replaced."""
+    """Stands for the source that is open now, and goes on with the next when it is replaced.
+
+    `damaged` counts the frames of all.
+    """
+
+    _damaged = 0  # of those before this one
+
+    @property
+    def damaged(self) -> int:
+        """Frames that could not be read."""
+        return self._damaged + int(self._pieces[self._name].damaged)
 
     def __iter__(self) -> Iterator[Frame | None]:
         """Yield the frames of one source after another; ends where one ends by itself."""
@@ -56,6 +66,7 @@ class CurrentSource(Current):
             for frame in source:
                 yield frame
                 if self._pieces[self._name] is not source:
+                    self._damaged += getattr(source, "damaged", 0)
                     break
             else:
                 return
@@ -75,6 +86,7 @@ def reload_pieces(
             yield
 
     notifier.reloading()
+    troubles = health.troubles
     try:
         if load_again is None:
             raise BadConfig("expected a --config to read again, found flags alone; start the stream with a file")
@@ -83,6 +95,8 @@ def reload_pieces(
         return
     except (MienError, OSError) as error:
         log.warning("the old configuration goes on: %s", error)
+        for name in {*troubles, *health.troubles}:  # what opened meanwhile spoke for itself, and is gone
+            health.report(name, troubles.get(name, ""))
         sinks.event("reload", done=False, why=str(error))
     else:
         sinks.join()

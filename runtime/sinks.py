@@ -6,7 +6,7 @@ Opens them and hands scenes on; knows nothing of what each writes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 DEFAULT_FPS = 25.0  # of the annotated video, where the source knows no rate
 
 
-def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece]:
-    """Return how every sink is opened; `source` is asked when a video begins."""
-    def events(config: StreamConfig) -> Closable:
+def sink_pieces(health: Health) -> list[Piece]:
+    """Return how every sink is opened; a video begins beside a source."""
+    def events(config: StreamConfig, beside: Mapping[str, Any]) -> Closable:
         return EventLog(config.events, config.event_files)
 
-    def metrics(config: StreamConfig) -> Closable | None:
+    def metrics(config: StreamConfig, beside: Mapping[str, Any]) -> Closable | None:
         if not config.metrics.port:
             health.report("metrics")
             return None
@@ -54,7 +54,7 @@ def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece
         health.report("metrics")
         return server
 
-    def dashboard(config: StreamConfig) -> Closable | None:
+    def dashboard(config: StreamConfig, beside: Mapping[str, Any]) -> Closable | None:
         if not config.dashboard.port:
             health.report("dashboard")
             return None
@@ -74,10 +74,10 @@ def sink_pieces(health: Health, source: Callable[[], FrameSource]) -> list[Piece
             Piece("metrics", ("metrics",), metrics, alone=True),  # another host of the same port is the same socket
             Piece("dashboard", ("dashboard",), dashboard),
             Piece("window", ("view",), _open_window),
-            Piece("video", ("video",), lambda config: _Video(config, source()) if config.video else None)]
+            Piece("video", ("video",), _open_video)]
 
 
-def _open_mqtt(config: StreamConfig) -> Closable | None:
+def _open_mqtt(config: StreamConfig, beside: Mapping[str, Any]) -> Closable | None:
     if not config.mqtt.host:
         return None
     from runtime.mqtt import MqttSink
@@ -85,12 +85,16 @@ def _open_mqtt(config: StreamConfig) -> Closable | None:
     return MqttSink(config.mqtt)
 
 
-def _open_window(config: StreamConfig) -> Closable | None:
+def _open_window(config: StreamConfig, beside: Mapping[str, Any]) -> Closable | None:
     if not config.view:
         return None
     from runtime.window import Window
 
     return Window()
+
+
+def _open_video(config: StreamConfig, beside: Mapping[str, Any]) -> Closable | None:
+    return _Video(config, beside["source"]) if config.video else None
 
 
 class Sinks:
@@ -159,6 +163,10 @@ class Sinks:
         for name in ("window", "video"):
             if self._pieces[name] is None:  # a reload took it away with its trouble
                 self._health.report(name)
+        served = self._pieces["metrics"] or not self._pieces.config.metrics.port
+        if not served and "metrics" not in self._health.troubles:
+            self._health.report("metrics", "a reload closed the server, and its old address could not be served again; "
+                                           "restart the stream")
         self._recording()  # one whose time came ends though no frame comes
 
     def finish(self, tally: Tally) -> None:
@@ -229,5 +237,5 @@ class _Video:
         """Finish what was not; a video without a frame leaves nothing."""
         try:
             self.finish()
-        except MienError as error:
+        except (MienError, OSError) as error:  # a reload that closes this has done what it was asked
             log.warning("%s", error)

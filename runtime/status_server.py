@@ -65,6 +65,13 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def verify_request(self, request: object, client_address: object) -> bool:
         return self._free.acquire(blocking=False)  # one too many is closed at once
 
+    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread is left; it would have given its place back
+            self._free.release()
+            raise
+
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         try:
             super().process_request_thread(request, client_address)

@@ -52,10 +52,10 @@ class StopRequest:
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Have a stopping signal raise StopAsked in the body, or at once where one came before."""
-        if self.asked:
-            raise StopAsked
-        self._interrupts = True
         try:
+            self._interrupts = True  # before the question: a signal between the two raises by itself
+            if self.asked:
+                raise StopAsked
             yield
         finally:
             self._interrupts = False

@@ -18,11 +18,11 @@ import argparse
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy  # noqa: F401  # before OpenCV, which speaks for itself where it is missing
 
@@ -32,6 +32,7 @@ import cv2
 from runtime.camera import open_source
 from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
+from runtime.command_line import missing_package
 from runtime.core_dumps import forbid_core_dumps
 from runtime.drift.stream_drift import StreamDrift
 from runtime.engines.shared import SharedEngines
@@ -40,7 +41,6 @@ from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector
 from runtime.faces.restarting import RestartingDetector
-from runtime.fallback import FailureCount
 from runtime.health import Health
 from runtime.instance_lock import only_instance
 from runtime.pieces import Piece, Pieces
@@ -161,8 +161,8 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     reading = pieces["reading"]
     events = pieces["events"]
     return Summary(
-        **vars(pipeline.tally()), source=source.name, model=reading.model.card.name, precision=reading.precision,
-        target=reading.engine.target, golden_difference=reading.agreement.largest,
+        **vars(pipeline.tally()), source=pieces["source"].name, model=reading.model.card.name,
+        precision=reading.precision, target=reading.engine.target, golden_difference=reading.agreement.largest,
         golden_bound=reading.agreement.bound, lost_events=events.lost, repaired_events=events.repaired)
 
 
@@ -182,33 +182,29 @@ def _steady_rules(config: StreamConfig) -> SteadyRules:
 
 def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Piece]:
     """Return how each part is opened, in order: nothing is written before an engine agreed with its golden faces."""
-    source: list[FrameSource] = []
-    labels: list[str] = []
-    target_now: list[str] = []
-    failures_now: list[FailureCount] = []
     engines = SharedEngines()
 
-    def open_model(new: StreamConfig) -> Reading:
-        reading = open_reading(new, state, engines)
-        if labels and labels != list(reading.reader.labels):  # whoever reads the events knows the first ones
+    def open_model(new: StreamConfig, beside: Mapping[str, Any]) -> Reading:
+        reading, old = open_reading(new, state, engines), beside.get("reading")
+        if old and list(old.reader.labels) != list(reading.reader.labels):  # who reads the events knows the first ones
             reading.close()
-            raise BadConfig(f"expected a model with the labels {', '.join(labels)}, found "
+            raise BadConfig(f"expected a model with the labels {', '.join(old.reader.labels)}, found "
                             f"{', '.join(reading.reader.labels)}; restart the stream for that")
-        labels[:] = reading.reader.labels
-        target_now[:], failures_now[:] = [reading.engine.target], [reading.failures]
         return reading
 
-    def open_faces(new: StreamConfig) -> FaceDetector:
+    def open_faces(new: StreamConfig, beside: Mapping[str, Any]) -> FaceDetector:
+        reading: Reading = beside["reading"]
+
         def opened(precision: str, target: str) -> FaceDetector:
             detector = open_detector(new.faces, new.max_faces, new.face_threshold, new.threads, precision, target,
                                      new.cache, new.face_side, engines)
-            return RestartingDetector(detector, failures_now[0])
+            return RestartingDetector(detector, reading.failures)
 
-        target = target_now[0]  # where expressions are read: they may have fallen back
+        target = reading.engine.target  # where expressions are read: they may have fallen back
         try:
             found = opened(new.face_precision, target)
         except GpuLost as error:
-            failures_now[0].add(str(error))
+            reading.failures.add(str(error))
             raise
         except MienError as error:
             if (state is None and new.target != "auto") or target == "cpu":
@@ -218,17 +214,16 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
         health.report("detector")
         return found
 
-    def open_camera(new: StreamConfig) -> FrameSource:
+    def open_camera(new: StreamConfig, beside: Mapping[str, Any]) -> FrameSource:
         mode = CameraMode(new.camera_width, new.camera_height, new.camera_fps)
-        source[:] = [open_source(new.source, mode, new.recovery)]
-        return source[0]
+        return open_source(new.source, mode, new.recovery)
 
     return [
         Piece("reading", ("model", "precision", "target", "threads", "cache", "threshold"), open_model),
         Piece("detector", ("faces", "face_precision", "face_side", "face_threshold", "max_faces", "target", "cache",
                            "threads"), open_faces),
         Piece("source", ("source", "camera_width", "camera_height", "camera_fps", "recovery"), open_camera),
-        *sink_pieces(health, lambda: source[0])]
+        *sink_pieces(health)]
 
 
 def _expected(error: Exception) -> MienError:
@@ -252,6 +247,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MienError as error:
         print(f"mien: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        missing = missing_package(error)
+        print(f"mien: {missing}", file=sys.stderr)
+        return missing.exit_code
     except OSError as error:
         print(f"mien: expected to read and write files, found {error}; check the path and free space", file=sys.stderr)
         return FAILED

@@ -147,9 +147,9 @@ def verb_bench(args: argparse.Namespace) -> int:
     from runtime.bench.record import save_record, table
     from runtime.bench.run import Plan, run_bench
 
-    if args.rounds < 1 or min(args.batch) < 1 or args.tolerance < 0:
+    if args.rounds < 1 or min(args.batch, default=1) < 1 or args.tolerance < 0:
         raise BadInput(f"expected at least one round, batches of one or more and a tolerance of 0 or more, found "
-                       f"{args.rounds}, {args.batch} and {args.tolerance}")
+                       f"{args.rounds}, {args.batch or 'the usual batches'} and {args.tolerance}")
     if args.picture:
         require_picture(args.picture)
     if args.record and not (args.record.is_dir() or args.record.parent.is_dir()):
@@ -220,7 +220,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("models", nargs="+", type=Path, help="model directories, or shipped models' names")
     p.add_argument("--precision", nargs="+", choices=["fp32", "fp16", "int8"], help="default: all that a model has")
     p.add_argument("--target", default="cpu", choices=TARGETS)
-    p.add_argument("--batch", nargs="+", type=int, default=[1, 8], help="batch sizes to sweep")
+    p.add_argument("--batch", nargs="+", type=int, default=[],
+                   help="batch sizes to sweep; 1 and 8 unless a model is made for less")
     p.add_argument("--rounds", type=int, default=100, help="timed runs of each engine and batch")
     p.add_argument("--threads", type=int, default=1, help="CPU threads of each engine; 0: every core")
     p.add_argument("--record", type=Path, help="write the run to this JSON file, or into this folder under a name")

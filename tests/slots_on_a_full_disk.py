@@ -2,7 +2,7 @@
 
     unshare --mount python tests/slots_on_a_full_disk.py FOLDER STEP
 
-In a mount namespace of its own, as root. STEP: receive, switch, commit or roll_back. Prints one JSON object.
+In a mount namespace of its own, as root. STEP: receive, switch, start, commit or roll_back. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from bundles import make_release, write_kiosk  # noqa: E402
 from slots_killed_at_every_line import Update, _template  # noqa: E402
 
 from runtime.bundle.unpack import check_folder  # noqa: E402
+from runtime.slots import watch  # noqa: E402
 
 
 class FillingStream(io.BytesIO):
@@ -65,7 +66,8 @@ def main(place: Path, step: str) -> dict[str, Any]:
     if step != "receive":
         fill(disk)
     action = {"receive": lambda: update.slots.receive(FillingStream(bundle.read_bytes(), disk)),
-              "switch": lambda: update.switch(new), "commit": lambda: update.look("healthy"),
+              "switch": lambda: update.switch(new), "start": lambda: watch.count_start(update.slots, update.state),
+              "commit": lambda: update.look("healthy"),
               "roll_back": lambda: update.look("bad")}[step]
     try:
         action()

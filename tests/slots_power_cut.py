@@ -4,7 +4,8 @@
 
 What fsync was not asked for is lost, in two ways that file systems may lose it: names and bytes both, or the bytes of
 files whose names came through. After each cut the device boots, old or new must be current and whole, and the next
-deployment must lead to where it would have led. The disk is a model: a file is as it was at its last fsync.
+deployment must lead to where it would have led; what was done when the update said so must survive a cut right then.
+The disk is a model: a file is as it was at its last fsync.
 """
 
 from __future__ import annotations
@@ -45,6 +46,14 @@ class Disk:
             self._flush(file)
         sys.addaudithook(self._before)
         os.fsync = self._after_fsync
+
+    def lost(self) -> list[str]:
+        """Return what a cut now would take back of what decides: the link, the journal, the slots."""
+        kept = self._durable(self._name(self.folder))
+        found = {"current": os.readlink(self.folder / "current"),
+                 "journal.jsonl": (self.folder / "journal.jsonl").read_bytes()}
+        names = {path.name for path in (self.folder / "slots").iterdir()}
+        return [name for name, what in found.items() if kept[name] != what] + sorted(names - kept["slots"].keys())
 
     def _before(self, event: str, _: tuple[Any, ...]) -> None:
         if self.watching and event in CHANGES:
@@ -124,7 +133,7 @@ def main(place: Path, scenario: str, step: int = 1) -> dict[str, Any]:
     _action(Update(prefix, place / "new.mien"), new, scenario)()
     disk.watching = False
     found: dict[str, int] = {}
-    wrong: list[str] = []
+    wrong = [f"a cut at the end takes back: {name}" for name in disk.lost()]
     for at, tree in enumerate(disk.cuts.values()):
         if at % step:
             continue

@@ -129,10 +129,12 @@ def notice(config: StreamConfig) -> bytes:
 
 
 def _paths(config: StreamConfig) -> dict[str, Any]:
-    mqtt = config.mqtt
+    mqtt, page = config.mqtt, config.dashboard
     return {"events": config.events, "video": config.video, "cache": config.cache,
             "supervision.state": config.supervision.state, "mqtt.password_file": mqtt.password_file,
             "mqtt.ca_file": mqtt.ca_file, "mqtt.certificate": mqtt.certificate, "mqtt.key": mqtt.key,
+            "recovery.credentials": config.recovery.credentials, "dashboard.token_file": page.token_file,
+            "dashboard.certificate": page.certificate, "dashboard.key": page.key, "dashboard.folder": page.folder,
             "source": None if "://" in config.source or config.source.isdecimal() else config.source}
 
 

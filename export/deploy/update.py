@@ -39,6 +39,11 @@ class Plan:
     force: bool = False
 
     @property
+    def rules(self) -> tuple[str, ...]:
+        """How the device judges the slot, as flags: told at the switch too, since its timer may look first."""
+        return ("--minutes", str(self.minutes), "--patience", str(self.patience), "--starts", str(self.starts))
+
+    @property
     def slot(self) -> str:
         """The slot's name, on every device the same."""
         return self.signed.manifest.slot()
@@ -124,18 +129,16 @@ def _bring(host: Host, plan: Plan, step: Tell, state: str | None) -> None:
         step("canary", "")
         host.slot("canary", slot, *plan.canary, seconds=600.0)
     step("switch", "")
-    host.slot("switch", slot)
+    host.slot("switch", slot, *plan.rules)
 
 
 def _watch(host: Host, plan: Plan, step: Tell, done: list[str]) -> Outcome:
     """Look until the device has decided; it would without us, by its timer."""
     step("watch", f"{plan.minutes:g} healthy minutes")
-    flags = ("--minutes", str(plan.minutes), "--patience", str(plan.patience), "--starts", str(plan.starts),
-             "--restart", plan.restart)
     deadline = time.monotonic() + plan.minutes * 60 * 3 + plan.patience * 3 + 60
     said = ""
     while time.monotonic() < deadline:
-        decision = host.slot("commit", *flags, seconds=300.0)
+        decision = host.slot("commit", *plan.rules, "--restart", plan.restart, seconds=300.0)
         if decision["verdict"] != "waiting":
             break
         if decision["reason"] != said:

@@ -15,6 +15,7 @@ from runtime.engines import open_graph_on_cpu
 from runtime.faces.anchor_free import decode_cells
 from runtime.faces.detector import Faces
 from runtime.faces.haar import HaarDetector
+from runtime.faces.model_detector import ModelDetector
 from train.faces.task import LOWEST_SCORE, clipped
 
 Find = Callable[[np.ndarray], Faces]
@@ -30,6 +31,12 @@ def finder_of_graph(model: Model, graph: str, threads: int = 0) -> Find:
         return clipped(decode_cells(cells, size, LOWEST_SCORE), size)
 
     return find
+
+
+def finder_of_stream(model: Model, graph: str, threads: int = 0) -> Find:
+    """Search as a stream does, whole and at half its side, at the card's threshold, all faces kept. Raises BadModel."""
+    detector = ModelDetector(model, open_graph_on_cpu(model, graph, threads), 10_000, model.card.score_threshold)
+    return lambda picture: detector.detect(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
 
 
 def finder_of_haar() -> Find:

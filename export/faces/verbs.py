@@ -47,8 +47,9 @@ def verb_calibrate_faces(args: argparse.Namespace) -> int:
     from train.faces.labels import load_labels
 
     model = load_model(args.model)
+    recipe = _recipe_of(model)  # before files that take their time
     labels = load_labels(args.labels)
-    scenes = calibration_scenes(args.data, labels, _recipe_of(model), args.n)
+    scenes = calibration_scenes(args.data, labels, recipe, args.n)
     how = Rounding(method=args.method, percentile=args.percentile, keep_float=tuple(args.keep_float))
     source = {"name": "composed scenes", "sha256": labels.sha256(), "split": "training"}
     card = int8_from_onnx(model, scenes, how, source)
@@ -68,9 +69,10 @@ def verb_check_faces(args: argparse.Namespace) -> int:
     from train.faces.labels import load_labels
 
     model = load_model(args.model)
+    recipe = _recipe_of(model)
     graph = {"cpu": args.precision, "gpu": f"{args.precision}-gpu"}[args.form] if args.precision == "int8" else (
         args.precision)
-    record = check_graph(model, graph, args.data, load_labels(args.labels), _recipe_of(model), args.scenes)
+    record = check_graph(model, graph, args.data, load_labels(args.labels), recipe, args.scenes)
     say("\n".join(check_lines(record)))
     if args.record:
         write_text(args.record, json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -88,8 +90,9 @@ def verb_compare_faces(args: argparse.Namespace) -> int:
     from train.faces.teacher import Teacher
 
     model = load_model(args.model)
+    recipe = _recipe_of(model)
     record = compare_detectors(model, args.data, load_labels(args.labels), Teacher(args.teacher, threads=1),
-                               _recipe_of(model), args.scenes, args.gallery)
+                               recipe, args.scenes, args.gallery)
     say("\n".join(comparison_lines(record)))
     if args.record:
         write_text(args.record, json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -122,6 +125,9 @@ def _recipe_of(model: Model) -> FaceRecipe:
     if model.card.task != "face":
         raise BadInput(f"expected a model that finds faces, found {model.directory}, which reads expressions; "
                        "mien calibrate and mien check are its verbs")
+    if "recipe" not in model.card.training:
+        raise BadInput(f"expected the recipe that {model.directory} was trained by under training in its card.json, "
+                       "found none: its scenes could not be composed; export it again with mien faces export")
     return build(FaceRecipe, model.card.training["recipe"], str(model.directory / "card.json"))
 
 

@@ -71,7 +71,8 @@ def mean_of(values: np.ndarray) -> Measured:
     spread = float(values.std(ddof=1)) if count > 1 else math.inf
     if spread == 0 or not math.isfinite(spread):
         wide = 0.0 if spread == 0 else math.inf
-        return Measured(centre, lambda _: (centre - wide, centre + wide), lambda limit: float(centre <= limit))
+        return Measured(centre, lambda _: (centre - wide, centre + wide),
+                        lambda limit: float(centre <= limit or wide > 0))
     skew = float((((values - centre) / spread) ** 3).mean())
 
     def student(z: float, number: float) -> float:

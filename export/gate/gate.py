@@ -53,10 +53,15 @@ class Asked:
 def run_gate(asked: Asked, opened: dict[str, Engine] | None = None) -> Report:
     """Check; `opened` holds graphs' engines that are open already.
 
-    Raises BadInput without a face, BadModel, MienError for a reference whose answers are not finite.
+    Raises BadInput without a face, or without one of a class that the budget names, BadModel, MienError for a
+    reference whose answers are not finite.
     """
     if not len(asked.faces):
         raise BadInput("expected labelled faces to check on, found none; check --data and --split")
+    absent = [name for name in asked.budget.classes if not (asked.labels == asked.model.card.labels.index(name)).any()]
+    if absent:  # nothing would be asked of a class that shall gate
+        raise BadInput(f"expected faces of {', '.join(absent)}, which the budget's classes name, found none among "
+                       f"{len(asked.faces):,}; check --data, or leave the class out")
     runs = _Runs(asked, opened or {})
     model, graph = asked.model, asked.graph
     walk = Walk(model, runs.logits, asked.faces, asked.labels, asked.budget, asked.bisect)

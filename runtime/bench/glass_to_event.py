@@ -42,6 +42,7 @@ from runtime.tracks import TrackRules
 ROOT = Path(__file__).parents[2]
 STAGES = ("follow", "detect", "crop", "infer", "sinks")  # of the pipeline, but for its waiting for a frame
 WARM_UP_FRAMES = 25  # not counted: the first runs of engines allocate
+PATIENCE = 120.0  # s beside those asked for; a dark or a still clip gives a live source no frame to score, for ever
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,13 @@ def measure_latency(frames: np.ndarray, plan: Plan) -> dict[str, Any]:
     """
     with TemporaryDirectory(prefix="mien-latency-") as folder:
         np.save(Path(folder) / "frames.npy", frames)
-        child = subprocess.run([sys.executable, "-m", __name__, folder, json.dumps(asdict(plan))], cwd=ROOT,
-                               capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        try:
+            child = subprocess.run([sys.executable, "-m", __name__, folder, json.dumps(asdict(plan))], cwd=ROOT,
+                                   capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                                   timeout=plan.seconds + PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            raise MienError(f"expected {plan.seconds:g} s of usable frames from the clip played as a camera, found too "
+                            f"few in {error.timeout:g} s; choose one that is neither dark nor still") from error
         if child.returncode != 0:
             said = child.stderr.strip().splitlines()
             raise MienError(f"expected to stream with {plan.detector}, found: "

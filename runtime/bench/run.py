@@ -6,7 +6,7 @@ Knows nothing of how times are drawn or compared.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,14 @@ from runtime.golden import require_agreement
 from runtime.machine import describe_machine
 from runtime.power import throttling
 
+USUAL_BATCHES = (1, 8)
+
 
 @dataclass(frozen=True)
 class Plan:
     """What is timed: models, precisions (none: all that a model has), a target, batches, rounds, CPU threads.
+
+    Batches: none takes those of 1 and 8 that every model is made for; a detector reads one picture at a time.
 
     `checks` are records of `mien check`, which know accuracies; `root` stands in for `/` where power and throttling
     are read.
@@ -45,13 +49,15 @@ def run_bench(plan: Plan) -> tuple[dict[str, Any], int]:
 
     Such an engine has a row with its status and no times: a fast wrong answer is not worth timing. Raises BadInput.
     """
+    models = [load_model(path) for path in plan.models]
+    largest = min((model.card.batches[-1] for model in models), default=1)
+    plan = replace(plan, batches=plan.batches or tuple(size for size in USUAL_BATCHES if size <= largest))
     slow_before = throttling(plan.root)
     failures: list[dict[str, Any]] = []
     code = DONE
     with ExitStack() as opened:
         entrants, facts = [], {}
-        for path in plan.models:
-            model = load_model(path)
+        for model in models:
             for precision in plan.precisions or tuple(p for p in PRECISIONS if graph_for(p, plan.target) in
                                                       model.card.graphs):
                 name = f"{model.card.name} {precision}"

@@ -39,7 +39,9 @@ class YuNetDetector:
         self._engine = OnnxRuntimeEngine(content, str(path), "fp32", threads)
         inputs = self._engine.inputs
         if not set(HEADS) <= {o.name for o in self._engine.outputs} or len(inputs) != 1 or len(inputs[0].shape) != 4:
-            raise BadModel(f"expected YuNet's outputs cls/obj/bbox/kps at strides 8, 16, 32, found others in {path}")
+            own = (path.parent / "card.json").is_file()
+            raise BadModel(f"expected YuNet's outputs cls/obj/bbox/kps at strides 8, 16, 32, found others in {path}; "
+                           + (f"give the model's directory, {path.parent}" if own else "give mien-face"))
         self._input = inputs[0].name
         height, width = inputs[0].shape[2:]
         self._fixed = (width, height) if width and height else None

@@ -168,6 +168,7 @@ class Slots:
             entry = self.require(slot)
             if self.current() == slot:
                 if entry.state == "current" and self._last_state(slot) != "current":  # killed before the line
+                    fsync_directory(self.prefix)  # or before this
                     self.journal.append(slot, "current", entry.version)
                 return
             if self.interrupted():
@@ -206,8 +207,7 @@ class Slots:
         if last is None:
             return ""
         before = last.reason.partition(":")[0].removeprefix("to ")
-        if self.current() != before:
-            self._point_to(before)
+        self._point_to(before)  # again, if need be: a rename that was not flushed may still be lost
         restart()  # again, if need be: whether it was done before a kill nobody knows
         self.journal.append(last.slot, "rolled-back", last.version, last.reason.partition(": ")[2])
         return before
@@ -228,6 +228,7 @@ class Slots:
             earlier = {path.name for path in self.folder.iterdir() if path.is_symlink() and path.readlink() == folder}
             if not self.place(slot).exists():
                 self.place(slot).symlink_to(folder)
+                fsync_directory(self.folder)  # before `current` names it
             if self._last_state(slot) != "committed":
                 self.journal.append(slot, "committed", manifest.version, f"installed in {folder}")
             if self.current() in earlier | {""}:

@@ -14,6 +14,7 @@ from runtime.errors import DONE, BadInput, MienError
 
 if TYPE_CHECKING:
     from runtime.slots.slots import Slots
+    from runtime.slots.watch import Rules
 
 PREFIX = Path("/opt/mien")
 RESTART = "systemctl restart mien-kiosk.service"
@@ -81,10 +82,11 @@ def verb_try(args: argparse.Namespace) -> int:
 
 def verb_switch(args: argparse.Namespace) -> int:
     """Let `current` name a slot that passed its canary; whoever calls restarts the service."""
-    from runtime.slots.watch import begin
+    from runtime.slots.watch import Rules, begin
 
     slots = _slots(args)
-    slots.switch(args.slot, lambda: begin(slots, args.slot, _state(args)))
+    rules = _rules(args) or Rules()
+    slots.switch(args.slot, lambda: begin(slots, args.slot, _state(args), rules))
     return _told(args, args.slot, "is current, and not committed")
 
 
@@ -98,11 +100,11 @@ def verb_attempt(args: argparse.Namespace) -> int:
 def verb_commit(args: argparse.Namespace) -> int:
     """Look once at the running slot: keep it after enough healthy seconds, roll it back, or wait; a timer runs this."""
     from runtime.slots.asked_health import ask_health
-    from runtime.slots.watch import Rules, look
+    from runtime.slots.watch import look
 
     slots = _slots(args)
-    decision = look(slots, _state(args), Rules(args.minutes * 60, args.patience, args.starts),
-                    lambda slot: ask_health(slots.bundle(slot)), lambda: _restart(args.restart))
+    decision = look(slots, _state(args), _rules(args), lambda slot: ask_health(slots.bundle(slot)),
+                    lambda: _restart(args.restart))
     say(f"{decision.slot or 'none'}: {decision.verdict}: {decision.reason}")
     if args.json:
         print_json({"verdict": decision.verdict, "slot": decision.slot, "reason": decision.reason})
@@ -137,6 +139,15 @@ def _state(args: argparse.Namespace) -> Path:
     return state
 
 
+def _rules(args: argparse.Namespace) -> Rules | None:
+    """Return how a slot shall be judged, None where no flag says so."""
+    from runtime.slots.watch import Rules
+
+    given = {"healthy_seconds": args.minutes and args.minutes * 60, "bad_seconds": args.patience, "starts": args.starts}
+    given = {name: value for name, value in given.items() if value is not None}
+    return Rules(**given) if given else None
+
+
 def _trial(args: argparse.Namespace) -> Any:
     from runtime.slots.canary import Trial
 
@@ -158,7 +169,7 @@ def _restart(command: str) -> None:
         said = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
         said = [str(error)]
-    raise MienError(f"expected {command!r} to restart the service, found: {said[0]}; the polkit rule in units/ lets "
+    raise MienError(f"expected {command!r} to restart the service, found: {said[0]}; docs/jetson.md, step 4, lets "
                     "mien's user do that")
 
 
@@ -186,10 +197,10 @@ def add_verbs(verb: AddVerb) -> None:
         parsers[name].add_argument("--state", type=Path, help="where starts are counted; PREFIX/state otherwise")
     for name in ("commit", "rollback"):
         parsers[name].add_argument("--restart", default=RESTART, help="the command that restarts the service")
-    p = parsers["commit"]
-    p.add_argument("--minutes", type=float, default=10.0, help="healthy minutes before a slot is kept")
-    p.add_argument("--patience", type=float, default=180.0, help="seconds it may be unhealthy in one go")
-    p.add_argument("--starts", type=int, default=5, help="starts without one healthy look between them")
+    for p in (parsers["switch"], parsers["commit"]):  # of a look without any of these, the switch's count
+        p.add_argument("--minutes", type=float, help="healthy minutes before a slot is kept (10)")
+        p.add_argument("--patience", type=float, help="seconds it may be unhealthy in one go (180)")
+        p.add_argument("--starts", type=int, help="starts without one healthy look between them (5)")
     p = parsers["rollback"]
     p.add_argument("--reason", default="asked for", help="goes into the journal")
     p.add_argument("--uncommitted", action="store_true", help="only if the running slot is not committed")

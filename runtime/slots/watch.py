@@ -7,9 +7,10 @@ than the longest pause: a clock that jumps, a reboot or a timer that slept gives
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,8 @@ from runtime.slots.asked_health import Answer
 from runtime.slots.journal import boot_id
 from runtime.slots.slots import Slots
 from runtime.slots.spare_room import with_room
+
+log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 120.0  # s between two looks that still counts; the timer comes every 30
 Verdict = Literal["nothing", "waiting", "committed", "rolled-back"]
@@ -35,7 +38,8 @@ class Rules:
 
 @dataclass(frozen=True)
 class Watch:
-    """What was seen of one slot. starts_seen: how often it had been started at the switch, or last healthy look."""
+    """What was seen of one slot, and how it is judged. starts_seen: how often it had been started at the switch, or
+    last healthy look."""
 
     slot: str
     starts_seen: int
@@ -46,6 +50,7 @@ class Watch:
     looked: float = 0.0
     was_healthy: bool = False
     said: str = ""
+    rules: Rules = Rules()
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,17 @@ class Decision:
     watch: Watch | None = None
 
 
-def begin(slots: Slots, slot: str, state: Path) -> None:
+def begin(slots: Slots, slot: str, state: Path, rules: Rules = Rules()) -> None:
     """Forget what was seen before; called before the switch, so that nothing old counts for the new slot."""
-    _write(slots, Watch(slot, starts_of(state, slot)))
+    _write(slots, Watch(slot, starts_of(state, slot), rules=rules))
 
 
-def look(slots: Slots, state: Path, rules: Rules, ask: Callable[[str], Answer], restart: Callable[[], None],
+def look(slots: Slots, state: Path, rules: Rules | None, ask: Callable[[str], Answer], restart: Callable[[], None],
          now: Callable[[], float] = time.monotonic) -> Decision:
     """Look at the running slot once: commit it, roll it back, or wait.
 
-    state: where starts are counted; ask: health of a slot; restart: restarts the service. Raises MienError.
+    state: where starts are counted; rules: None for those of the switch or of the last look that brought some; ask:
+    health of a slot; restart: restarts the service. Raises MienError.
     """
     with slots.alone():
         if before := slots.recover(restart):
@@ -76,6 +82,8 @@ def look(slots: Slots, state: Path, rules: Rules, ask: Callable[[str], Answer], 
         if not slot or slots.state(slot) == "committed":
             return Decision("nothing", slot, "committed" if slot else "no slot runs")
         watch, answer = _update(_read(slots, slot), starts_of(state, slot), ask(slot), now())
+        rules = rules or watch.rules
+        watch = replace(watch, rules=rules)  # the timer that looks next brings none
         _write(slots, watch)
         if watch.healthy >= rules.healthy_seconds and answer.kind == "healthy":
             slots.commit(f"healthy for {watch.healthy:.0f} s")
@@ -95,10 +103,14 @@ def look(slots: Slots, state: Path, rules: Rules, ask: Callable[[str], Answer], 
 
 
 def count_start(slots: Slots, state: Path) -> int:
-    """Count a start of the running slot, before it starts; return how many that were. Writes only into `state`."""
+    """Count a start of the running slot, before it starts; return how many that were. Writes only into `state`, and
+    where that cannot be written the start is not counted: a full disk must not keep the kiosk from starting."""
     slot = slots.current()
     starts = starts_of(state, slot) + 1
-    write_text(state / "starts.json", json.dumps({"slot": slot, "starts": starts}) + "\n")
+    try:
+        write_text(state / "starts.json", json.dumps({"slot": slot, "starts": starts}) + "\n")
+    except OSError as error:
+        log.warning("a start of %s could not be counted in %s: %s", slot or "no slot", state, error.strerror)
     return starts
 
 
@@ -119,8 +131,8 @@ def _update(watch: Watch, starts: int, answer: Answer, now: float) -> tuple[Watc
     if answer.kind == "healthy" and not started:
         answer = Answer("bad", "the slot before it still answers: nobody restarted the service")
     is_healthy, is_bad = answer.kind == "healthy", answer.kind == "bad"
-    return Watch(
-        watch.slot, starts_seen=starts if is_healthy else watch.starts_seen, started=started,
+    return replace(
+        watch, starts_seen=starts if is_healthy else watch.starts_seen, started=started,
         healthy=watch.healthy + (passed if is_healthy and watch.was_healthy else 0.0),
         bad=watch.bad + passed if is_bad else 0.0 if is_healthy else watch.bad,
         boot=boot, looked=now, was_healthy=is_healthy, said=answer.said), answer
@@ -135,7 +147,8 @@ def _write(slots: Slots, watch: Watch) -> None:
 def _read(slots: Slots, slot: str) -> Watch:
     """Return what was seen of a slot; of another one's, or of a torn file, nothing."""
     try:
-        watch = Watch(**json.loads((slots.prefix / "watch.json").read_text()))
-    except (OSError, ValueError, TypeError):
+        values = json.loads((slots.prefix / "watch.json").read_text())
+        watch = Watch(**{**values, "rules": Rules(**values["rules"])})
+    except (OSError, ValueError, KeyError, TypeError):
         return Watch(slot, 0)
     return watch if watch.slot == slot else Watch(slot, 0)

@@ -39,7 +39,9 @@ def test_a_configuration_keeps_its_comments_and_names_the_bundled_models(tmp_pat
     (GOOD + "events: events.jsonl\n", "absolute path for events"), (GOOD.replace("9464", "0"), "metrics.port"),
     (GOOD + "supervision: {state: here}\n", "supervision.state"),
     (GOOD.replace("source: 0", "source: clip.mp4"), "source"),
-    (GOOD + "mqtt: {host: a, password_file: secret}\n", "mqtt.password_file")])
+    (GOOD + "mqtt: {host: a, password_file: secret}\n", "mqtt.password_file"),
+    (GOOD + "recovery: {credentials: camera}\n", "recovery.credentials"),
+    (GOOD + "dashboard: {token_file: token}\n", "dashboard.token_file")])
 def test_a_configuration_that_a_slot_cannot_run_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(BadInput, match=says):
         bundled_config(config_file(tmp_path, text), "models/a", "haar")

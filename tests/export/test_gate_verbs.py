@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,33 @@ def test_flags_that_make_no_sense_are_refused_before_any_work(flags: tuple[str, 
                                                               capsys: pytest.CaptureFixture[str]) -> None:
     assert check("nowhere", "--data", "nowhere", *flags) == 2
     assert words in capsys.readouterr().err
+
+
+def test_a_class_that_shall_gate_and_has_no_face_is_refused(tiny_model: Path, data: Path,
+                                                           capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(data / LABELS[-1])
+    assert check(tiny_model, "--data", data, "--classes", LABELS[0], LABELS[-1]) == 2
+    assert f"expected faces of {LABELS[-1]}, which the budget's classes name, found none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [
+    ("check", "mien-face", "--data", "nowhere"), ("explain", "mien-face", "face.png"),
+    ("oracle", "mien-face", "--data", "nowhere"), ("evaluate", "mien-face", "--data", "nowhere"),
+    ("calibrate", "mien-face", "--images", "nowhere"), ("equalize", "mien-face", "--images", "nowhere"),
+    ("sensitivity", "mien-face", "--data", "nowhere", "--out", "nowhere")])
+def test_a_model_that_finds_faces_is_refused_and_its_own_verbs_are_named(arguments: tuple[str, ...],
+                                                                         capsys: pytest.CaptureFixture[str]) -> None:
+    assert mien.main(list(arguments)) == 2
+    said = capsys.readouterr().err
+    assert "expected a model that reads expressions, found" in said and "mien faces calibrate, check" in said
+
+
+@pytest.mark.parametrize("verb", ["check", "calibrate", "compare"])
+def test_a_detectors_verbs_look_at_the_model_before_the_labels(verb: str, tiny_model: Path,
+                                                               capsys: pytest.CaptureFixture[str]) -> None:
+    teacher = ["--teacher", "nowhere"] if verb == "compare" else []
+    assert mien.main(["faces", verb, str(tiny_model), "--data", "nowhere", "--labels", "nowhere", *teacher]) == 2
+    assert "expected a model that finds faces, found" in capsys.readouterr().err
 
 
 def test_a_folder_of_ones_own_is_checked_and_its_record_is_the_next_baseline(

@@ -38,7 +38,7 @@ def mounts() -> None:
 
 @pytest.mark.usefixtures("mounts")
 @pytest.mark.parametrize(("step", "during", "after"), [
-    ("receive", "old", "new"), ("switch", "new", "new"), ("roll_back", "old", "old")])
+    ("receive", "old", "new"), ("switch", "new", "new"), ("start", "old", "new"), ("roll_back", "old", "old")])
 def test_28_the_disk_fills_in_an_update(
     tmp_path: Path, step: str, during: str, after: str, record_property: Record
 ) -> None:

@@ -126,7 +126,7 @@ def test_a_missing_yunet_file_is_named(tmp_path: Path) -> None:
 
 
 def test_an_expression_model_is_no_yunet(tiny_model: Path) -> None:
-    with pytest.raises(BadModel, match="YuNet's outputs"):
+    with pytest.raises(BadModel, match=f"YuNet's outputs.*; give the model's directory, {tiny_model}"):
         open_detector(str(tiny_model / "fp32.onnx"))
 
 

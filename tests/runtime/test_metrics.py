@@ -5,11 +5,13 @@ from __future__ import annotations
 import builtins
 import http.client
 import json
+import re
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
+from runtime.camera.live import COUNTED
 from runtime.errors import Unavailable
 from runtime.health import Health
 from runtime.metrics import COUNTERS, STILL_SECONDS, MetricsServer, Snapshot
@@ -43,6 +45,13 @@ def get(server: MetricsServer, path: str) -> tuple[int, str]:
 def samples(server: MetricsServer) -> dict[tuple[str, str], float]:
     families = parser.text_string_to_metric_families(get(server, "/metrics")[1])
     return {(s.name, ",".join(s.labels.values())): s.value for family in families for s in family.samples}
+
+
+def test_every_name_is_one_that_every_client_takes(server: MetricsServer) -> None:
+    # https://prometheus.io/docs/concepts/data_model/#metric-names-and-labels, before names could be any text
+    server.show(Snapshot(TALLY, {f"camera_{name}": 1 for name in (*COUNTED, "events-lost")}, 2**20, 12.5))
+    names = [metric.name for metric in server._metrics()]
+    assert len(names) > len(COUNTED) and all(re.fullmatch("[a-zA-Z_:][a-zA-Z0-9_:]*", name) for name in names)
 
 
 def test_every_count_is_exposed(server: MetricsServer) -> None:

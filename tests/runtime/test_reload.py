@@ -28,7 +28,7 @@ class Part:
     """Something open, which writes down what happens to it."""
 
     def __init__(self, log: list[str], what: str):
-        self.log, self.what, self.name = log, what, what
+        self.log, self.what, self.name, self.damaged = log, what, what, 0
         log.append(f"open {what}")
 
     def __iter__(self) -> Iterator[Any]:
@@ -43,14 +43,14 @@ class Part:
 
 def parts(log: list[str]) -> list[Piece]:
     def opening(key: str) -> Any:
-        def open_part(config: StreamConfig) -> Part:
+        def open_part(config: StreamConfig, beside: Any) -> Part:
             value = getattr(config, key)
             if value == "bad":
                 raise Unavailable(f"expected a {key}, found none")
             return Part(log, str(value))
         return open_part
     return [Piece("reading", ("model",), opening("model")), Piece("source", ("source",), opening("source")),
-            Piece("video", ("video",), lambda config: None)]
+            Piece("video", ("video",), lambda config, beside: None)]
 
 
 def test_parts_close_in_the_reverse_order() -> None:
@@ -94,6 +94,52 @@ def test_the_pipeline_goes_on_with_the_next_source() -> None:
     assert seen == ["old-0", "old-1", "new-0", "new-1", "new-2"]
 
 
+def test_damaged_frames_of_all_sources_are_counted() -> None:
+    pieces = Pieces(parts([]), OLD)
+    source = CurrentSource(pieces, "source")
+    frames = iter(source)
+    next(frames)
+    pieces["source"].damaged = 3
+    assert source.damaged == 3
+    pieces.replace(replace(OLD, source="new"))
+    pieces["source"].damaged = 4
+    assert next(frames) == "new-0" and source.damaged == 7
+
+
+def test_a_part_sees_what_it_would_stand_beside() -> None:
+    seen = []
+
+    def open_video(config: StreamConfig, beside: Any) -> None:
+        seen.append(beside["source"].what)
+        if config.video == Path("bad"):
+            raise Unavailable("expected a video, found none")
+
+    pieces = Pieces([*parts([])[:2], Piece("video", ("video",), open_video)], OLD)
+    with pytest.raises(Unavailable):
+        pieces.replace(replace(OLD, source="new", video=Path("bad")))
+    pieces.replace(replace(OLD, video=Path("good")))
+    assert seen == ["old", "new", "old"], "what was rejected is beside nothing"
+
+
+def test_what_a_rejected_part_said_of_itself_is_taken_back() -> None:
+    health, told = Health(), Told()
+    health.started()
+
+    def open_source(config: StreamConfig, beside: Any) -> Part:
+        health.report("detector", f"{config.source} runs on the CPU")
+        return Part([], config.source)
+
+    def open_video(config: StreamConfig, beside: Any) -> None:
+        if config.video:
+            raise Unavailable("expected a video, found none")
+
+    pieces = Pieces([Piece("source", ("source",), open_source), Piece("video", ("video",), open_video)], OLD)
+    with closing(Notifier({})) as notifier:
+        reload_pieces(pieces, lambda: replace(OLD, source="new", video=Path("v")), told, health,  # type: ignore[arg-type]
+                      notifier, StopRequest())
+    assert told.events[-1]["done"] is False and health.troubles == {"detector": "old runs on the CPU"}
+
+
 def test_a_stand_in_passes_on_to_what_is_open_now() -> None:
     pieces = Pieces(parts([]), OLD)
     stand_in = Current(pieces, "reading")
@@ -113,7 +159,7 @@ def in_turn(log: list[str]) -> list[Piece]:
     """The video is alone, as a port is."""
     model, source, _ = parts(log)
 
-    def open_video(config: StreamConfig) -> Part:
+    def open_video(config: StreamConfig, beside: Any) -> Part:
         if config.video == Path("taken"):
             raise Unavailable("expected a video, found it taken")
         return Part(log, str(config.video))
@@ -155,7 +201,7 @@ def test_a_stop_while_a_part_opens_is_no_failure_and_changes_nothing() -> None:
 def test_a_signal_interrupts_what_opens_once_and_closes_it() -> None:
     stop, log = StopRequest(), []
 
-    def open_slowly(config: StreamConfig) -> Part:
+    def open_slowly(config: StreamConfig, beside: Any) -> Part:
         Part(log, "half")
         stop.ask(signal.SIGTERM, None)
         raise AssertionError("the signal came before")
@@ -167,7 +213,7 @@ def test_a_signal_interrupts_what_opens_once_and_closes_it() -> None:
 
 
 def test_the_watchdog_hears_of_a_reload_that_takes_longer_than_it_waits(tmp_path: Path) -> None:
-    def open_slowly(config: StreamConfig) -> Part:
+    def open_slowly(config: StreamConfig, beside: Any) -> Part:
         time.sleep(1.0 if config.source == "new" else 0)
         return Part([], config.source)
 

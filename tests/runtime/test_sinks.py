@@ -49,8 +49,9 @@ class Running:
     def __init__(self, config: StreamConfig):
         self.health, self.changes = Health(), list[Change]()
         reading = Stub(facts=dict, fallback="", reader=Stub(labels=("happy",)))
-        stubs = [Piece("reading", (), lambda _: reading), Piece("source", (), lambda _: Stub(live=False, name="s"))]
-        self.pieces = Pieces([*stubs, *sink_pieces(self.health, lambda: Stub(live=False, fps=10.0))], config)
+        source = Stub(live=False, fps=10.0, name="s")
+        stubs = [Piece("reading", (), lambda *_: reading), Piece("source", (), lambda *_: source)]
+        self.pieces = Pieces([*stubs, *sink_pieces(self.health)], config)
         self.sinks = Sinks(self.pieces, self.health)
         self.health.tell = self.tell
         self.health.started()
@@ -99,6 +100,35 @@ def test_a_port_that_another_program_has_leaves_the_old_server(serving: tuple[Ru
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(Unavailable, match="in use"):
         running.pieces.replace(replace(config, metrics=MetricsConfig(taken.getsockname()[1])))
     assert ready("127.0.0.1", config.metrics.port) == 200
+
+
+def test_a_server_that_neither_address_takes_is_a_trouble(
+    serving: tuple[Running, StreamConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    running, config = serving
+    monkeypatch.setattr("runtime.metrics.MetricsServer", taken)
+    with pytest.raises(Unavailable, match="in use"):
+        running.pieces.replace(replace(config, metrics=MetricsConfig(config.metrics.port, "127.0.0.2")))
+    running.sinks.report()
+    assert running.health.state == "degraded" and "restart" in running.health.troubles["metrics"]
+
+
+def test_a_video_that_the_disk_does_not_flush_is_no_reload_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: VideoFileWriter) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    config = StreamConfig("s", video=tmp_path / "v.avi")
+    with closing(Running(config)) as running, monkeypatch.context() as patched:
+        old = running.pieces["video"]
+        patched.setattr(VideoFileWriter, "finish", broken)
+        assert running.pieces.replace(replace(config, video=None)) == ["video"]
+        assert "Input/output error" in caplog.text
+        old._writer.abandon()
 
 
 class Screen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -110,6 +111,17 @@ def test_slow_readers_are_capped_and_given_up(
             time.sleep(0.05)
         assert status_of(ask(serving, get("/livez"))) == 200
     assert capfd.readouterr().err == ""
+
+
+def test_a_system_without_threads_costs_no_place(server: StatusServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", start)
+        for _ in range(MAX_CONNECTIONS + 1):
+            assert ask(server, b"GET /livez HTTP/1.1\r\n\r\n") == b""
+    assert status_of(ask(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")) == 200
 
 
 def test_a_drip_of_bytes_does_not_stretch_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

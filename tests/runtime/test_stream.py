@@ -18,6 +18,7 @@ from kiosk import endless_folder, wait_until
 from live_camera import alive
 from tiny_model import TinyNetwork, write_tiny_card
 
+from runtime import stream
 from runtime.errors import BadModel, MienError
 from runtime.stream import StreamConfig, run_stream
 
@@ -231,6 +232,18 @@ with stop_request.stop_on_signals() as stop, stop.interruptible():
     time.sleep(60)
 """
     assert program("-c", hanging).returncode == 0
+
+
+def test_a_package_that_does_not_load_is_one_line(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def missing(*_: object) -> None:
+        raise ImportError("libz.so.1: cannot open shared object file", name="PIL")
+
+    monkeypatch.setattr(stream, "run_stream", missing)
+    monkeypatch.setattr(stream, "forbid_core_dumps", lambda: None)
+    assert stream.main(["--config", str(written(tmp_path, source=tmp_path, model=tiny_model))]) == 3
+    assert capsys.readouterr().err.startswith("mien: expected the package PIL, found one that does not load: libz")
 
 
 def test_main_reports_a_missing_config(tmp_path: Path) -> None:

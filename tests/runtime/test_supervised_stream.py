@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import closing
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -23,10 +25,13 @@ from runtime import reading, stream
 from runtime.drift.config import DriftConfig
 from runtime.engines import shared
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
-from runtime.errors import MienError, RestartNeeded, Unavailable
+from runtime.errors import BadInput, MienError, RestartNeeded, Unavailable
 from runtime.faces.detector import Faces
 from runtime.faces.model_detector import ModelDetector
 from runtime.fallback import FILE
+from runtime.health import Health
+from runtime.pieces import Pieces
+from runtime.privacy import RecordingConfig
 from runtime.stream import StreamConfig, run_stream
 from runtime.stream_config import MetricsConfig, SupervisionConfig
 from runtime.supervision import state_folder
@@ -151,6 +156,23 @@ def test_a_new_threshold_opens_no_second_engine(
     reload = next(e for e in events_in(tmp_path / "e.jsonl") if e["event"] == "reload")
     assert (reload["done"], reload["changed"], frames[0]) == (True, ["detector"], 5)
     assert opened == ["expression", "face"]
+
+
+def test_a_rejected_reload_leaves_no_part_behind_for_the_next(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def open_source(address: str, *_: object) -> Any:
+        return SimpleNamespace(name=address, live=address == "camera", fps=10.0, close=lambda: None)
+
+    monkeypatch.setattr(stream, "open_source", open_source)
+    config = StreamConfig("clip", model=str(tiny_model), faces="haar")
+    with Pieces(stream._pieces(config, None, Health()), config) as pieces:
+        with pytest.raises(BadInput, match="ending in"):
+            pieces.replace(dataclasses.replace(
+                config, source="camera", video=tmp_path / "v.txt",
+                recording=RecordingConfig(until=str(datetime.now(timezone.utc) + timedelta(hours=1)), purpose="t")))
+        pieces.replace(dataclasses.replace(config, video=tmp_path / "v.avi"))  # a clip's needs no permission
+        assert pieces["video"] is not None and pieces["source"].name == "clip"
 
 
 def test_a_detector_without_its_engine_falls_back_with_the_expressions(

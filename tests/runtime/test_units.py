@@ -7,11 +7,15 @@ import re
 import shlex
 import shutil
 import subprocess
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import yaml
 
 import mien
+from export.fleet.broker import kiosk_yaml
+from export.fleet.site import Kiosk, Site
 
 UNITS = Path(__file__).resolve().parent.parent.parent / "runtime" / "units"
 SERVICES = sorted(UNITS.glob("*.service"))
@@ -73,3 +77,18 @@ def test_the_kiosk_may_write_its_state_only() -> None:
     assert {"ProtectSystem=strict", "NoNewPrivileges=yes", "User=mien", "DevicePolicy=closed", "StateDirectory=mien",
             "OnFailure=mien-rollback.service", "WatchdogSec=30"} <= set(text.splitlines())
     assert "MemoryMax=" in text and "ReadWritePaths" not in text
+
+
+def test_the_look_may_ask_at_the_address_that_a_fleet_serves_health_at() -> None:
+    site = Site("museum", "broker", (Kiosk("lobby", "10.0.0.11"),))
+    host = ip_address(yaml.safe_load(kiosk_yaml(site, site.kiosks[0]))["metrics"]["host"])
+    lines = (UNITS / "mien-commit.service").read_text().splitlines()
+    assert not host.is_loopback
+    # of what IPAddressDeny= refuses this machine's own address is a part: systemd.resource-control(5) filters lo too
+    assert not [line for line in lines if line.startswith(("IPAddressDeny=", "PrivateNetwork="))]
+
+
+def test_the_ways_around_old_polkits_in_the_guide_are_verbs_too() -> None:
+    shown = re.findall(r"ExecStart=\S+/mien (slot .*?)\\n'", (UNITS.parent.parent / "docs/jetson.md").read_text())
+    parsed = [mien.make_parser().parse_args(shlex.split(words)) for words in shown]
+    assert [args.restart for args in parsed] == ["touch /opt/mien/restart"] * 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.card import load_model
+from runtime.card import load_expression_model
 from runtime.config import build
 from runtime.engines import open_engine
 from runtime.engines.face_batches import Logits, engine_logits, run_all
@@ -35,7 +35,7 @@ def open_network(path: Path, precision: str) -> OpenNetwork:
     """
     if (path / "checkpoint.json").is_file():
         return _open_checkpoint(path)
-    model = load_model(path)
+    model = load_expression_model(path)
     logits = engine_logits(open_engine(model, precision, "cpu"), model)
     card = model.card
     what = {"name": card.name, "network": card.network, "sha256": card.graphs[precision].sha256,

@@ -5,7 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import ClassVar
 
+import pytest
 import yaml
 
 import mien
@@ -40,6 +47,37 @@ def test_its_comments_show_commands_that_are_understood() -> None:
     assert verbs
     for words in verbs:
         mien.make_parser().parse_args(shlex.split(words))
+
+
+class Says(BaseHTTPRequestHandler):
+    """A stream that answers /readyz."""
+
+    troubles: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        """Answer as a stream does."""
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"state": "running", "troubles": self.troubles}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(("troubles", "code"), [({}, 0), ({"engine": "fell back"}, 1)])
+def test_its_health_is_asked_where_the_configuration_serves_it(
+    troubles: dict[str, str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Says, "troubles", troubles)
+    program = json.loads(of("HEALTHCHECK")[0].partition("CMD ")[2])[-1]
+    assert program.count("/opt/mien/current/bundle") == 1
+    with HTTPServer(("127.0.0.1", 0), Says) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        (tmp_path / "stream.yaml").write_text(f"metrics: {{port: {server.server_port}}}\n")
+        asked = program.replace("/opt/mien/current/bundle", str(tmp_path))
+        done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, check=False, capture_output=True, text=True)
+        server.shutdown()
+    assert (done.returncode, done.stderr) == (code, "")
 
 
 def test_it_is_not_root_and_takes_no_tensorrt_from_pip() -> None:

@@ -35,6 +35,7 @@ def test_a_mean_without_spread_is_known() -> None:
 
 def test_a_mean_of_one_value_is_not_known() -> None:
     assert mean_of(np.ones(1)).bounds(1.0) == (-np.inf, np.inf)
+    assert mean_of(np.ones(1)).chance(0.5) == 1  # far above the limit, and no failure
 
 
 def test_skewed_means_reach_further_up_than_down() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.bench import glass_to_event
 from runtime.bench.glass_to_event import Plan, measure_latency
 from runtime.errors import MienError
 
@@ -24,6 +25,12 @@ def test_every_stage_of_a_live_stream_is_timed(face_photo: np.ndarray) -> None:
     assert stages["arrival"]["p50"] < stages["glass_to_event"]["p50"] <= stages["glass_to_event"]["p99"]
     assert 0 < found["frames"] <= 25 and found["peak_resident_mib"] > 50
     assert found["share_of_a_core"] > 0 and 0 <= found["waited_for_core"] < 1
+
+
+def test_a_clip_that_a_camera_would_not_be_scored_for_ends_the_bench(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(glass_to_event, "PATIENCE", 3.0)
+    with pytest.raises(MienError, match="neither dark nor still"):
+        measure_latency(np.zeros((2, 48, 64, 3), np.uint8), Plan("haar", "mien-light", "int8", 1, 1, 10.0, 0.1))
 
 
 def test_a_stream_that_cannot_open_is_said() -> None:

@@ -37,6 +37,18 @@ def test_a_run_times_what_a_model_has_at_every_batch(tiny_model: Path, tmp_path:
     assert "power" not in row
 
 
+def test_a_detector_is_timed_a_picture_at_a_time_and_sent_to_its_own_check(tmp_path: Path) -> None:
+    asked = Plan((Path("mien-face"),), ("fp32",), "cpu", (), 1, warm_up_seconds=0, root=tmp_path)
+    row, = run_bench(asked)[0]["rows"]
+    assert row["batch"] == 1 and row["accuracy"] is None
+    assert "mien faces check MODEL --precision fp32" in row["accuracy_on"]
+
+
+def test_without_batches_those_are_timed_that_a_model_is_made_for(tiny_model: Path, tmp_path: Path) -> None:
+    asked = Plan((tiny_model,), (), "cpu", (), 1, warm_up_seconds=0, root=tmp_path)
+    assert [row["batch"] for row in run_bench(asked)[0]["rows"]] == [1, 8]
+
+
 def test_a_fast_wrong_answer_is_not_timed(tiny_model: Path, tmp_path: Path) -> None:
     (tiny_model / "fp32.onnx").write_bytes(TinyNetwork.random(seed=9).graph().SerializeToString())
     write_tiny_card(tiny_model)  # an honest card of the wrong graph

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from boards import make_jetson, write
 
+from runtime import doctor
+from runtime.card import MODELS
 from runtime.doctor import Finding, as_dict, can_stream, examine, libraries
 from runtime.doctor.board import examine_board
 from runtime.doctor.libraries import COMPILE, REACH_GPU, RUN_ON_CPU, examine_libraries
@@ -176,6 +179,13 @@ def test_a_broken_opencv_is_found_and_not_died_of(tmp_path: Path, source: str) -
     line, = [line for line in done.stderr.splitlines() if line.startswith("no  load OpenCV: ")]
     assert source.split("'")[1] in line and "--force-reinstall" in line
     assert "yes run on the CPU" in done.stderr and "yes load the shipped models" in done.stderr
+
+
+def test_a_shipped_model_that_is_gone_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(MODELS / "mien-light", tmp_path / "mien-light")
+    monkeypatch.setattr(doctor, "MODELS", tmp_path)
+    found = next(f for f in examine(tmp_path) if f.what == doctor.LOAD_MODELS)
+    assert not found.works and f"no mien-face under {tmp_path}" in found.found and "--force-reinstall" in found.fix
 
 
 # conclusions

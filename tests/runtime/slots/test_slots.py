@@ -246,3 +246,34 @@ def test_two_deployments_later_the_package_is_no_slot_and_is_whole(
 def test_a_folder_without_a_bundle_is_no_package(slots: Slots, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="unpacked bundle"):
         slots.adopt(tmp_path)
+
+
+def test_a_packages_slot_is_on_the_disk_before_the_link_names_it(
+    slots: Slots, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[Path, str]] = []
+    monkeypatch.setattr(slots_module, "fsync_directory", lambda folder: flushed.append((folder, slots.current())))
+    slot = slots.adopt(installed(slots, release, tmp_path, "1.0"))
+    assert flushed.index((slots.folder, "")) < flushed.index((slots.prefix, slot))
+
+
+@pytest.mark.parametrize("action", ["switch", "roll_back"])
+def test_a_rename_that_a_kill_left_unflushed_is_flushed_before_it_is_written_down(
+    action: str, slots: Slots, bring: Bring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring("1.0")
+    slot = bring("1.1", commit=False)
+    if action == "switch":
+        os.truncate(slots.journal.path, slots.journal.path.read_bytes().rindex(b"\n", 0, -1) + 1)  # killed before it
+    else:
+        with pytest.raises(MienError), slots.alone():
+            slots.roll_back("bad", fails)  # type: ignore[arg-type]
+    lines = len(slots.journal.read())
+    flushed: list[tuple[Path, int]] = []
+    monkeypatch.setattr(slots_module, "fsync_directory",
+                        lambda folder: flushed.append((folder, len(slots.journal.read()))))
+    if action == "switch":
+        slots.switch(slot)
+    else:
+        slots.recover(nothing)
+    assert (slots.prefix, lines) in flushed and len(slots.journal.read()) == lines + 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import mien
 from runtime.slots import watch
 from runtime.slots.asked_health import Answer, judge
 from runtime.slots.slots import Slots
@@ -30,9 +33,9 @@ class Kiosk:
         self.restarts += 1
         self.start()
 
-    def look(self, answer: Answer, seconds: float = 30.0) -> Decision:
+    def look(self, answer: Answer, seconds: float = 30.0, rules: Rules | None = RULES) -> Decision:
         self.now += seconds
-        return look(self.slots, self.state, RULES, lambda slot: answer, self.restart, lambda: self.now)
+        return look(self.slots, self.state, rules, lambda slot: answer, self.restart, lambda: self.now)
 
 
 @pytest.fixture
@@ -75,6 +78,43 @@ def test_bad_minutes_after_a_good_start_roll_back(kiosk: Kiosk) -> None:
     decision = kiosk.look(BAD)
     assert (decision.verdict, kiosk.slots.current(), kiosk.restarts) == ("rolled-back", old, 1)
     assert "not healthy for 60 s: nobody answers" in decision.reason
+
+
+def test_a_look_without_rules_judges_by_those_of_the_switch(kiosk: Kiosk) -> None:
+    begin(kiosk.slots, kiosk.slots.current(), kiosk.state, Rules(healthy_seconds=90))
+    kiosk.start()  # the device's timer looks, and knows no --minutes of a deployment
+    assert [kiosk.look(HEALTHY, 60, None).verdict for _ in range(3)] == ["waiting", "waiting", "committed"]
+
+
+def test_a_look_without_rules_judges_by_the_last_that_brought_some(kiosk: Kiosk) -> None:
+    kiosk.start()
+    assert kiosk.look(HEALTHY, 30, Rules(healthy_seconds=90)).verdict == "waiting"
+    assert [kiosk.look(HEALTHY, 60, None).verdict for _ in range(2)] == ["waiting", "committed"]
+
+
+def test_the_timers_verb_brings_no_rules_and_a_deployments_does(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Rules | None] = []
+
+    def looked(slots: Slots, state: Path, rules: Rules | None, *_: object) -> Decision:
+        seen.append(rules)
+        return Decision("nothing", "", "")
+
+    monkeypatch.setattr(watch, "look", looked)
+    for flags in ([], ["--minutes", "30", "--starts", "2"]):
+        assert mien.main(["slot", "commit", "--prefix", str(kiosk.slots.prefix), *flags]) == 0
+    assert seen == [None, Rules(healthy_seconds=1800, starts=2)]
+
+
+def test_a_start_that_cannot_be_counted_is_none_that_fails(
+    kiosk: Kiosk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(watch, "write_text", full)
+    assert count_start(kiosk.slots, kiosk.state) == 1 and "No space left" in caplog.text
 
 
 def test_short_troubles_are_forgiven(kiosk: Kiosk) -> None:
