@@ -167,8 +167,10 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "scratch").mkdir()
     command = [sys.executable, "mien.py", "board-report", "--target", "cpu", "--out", str(tmp_path / "out")]
+    # a suite that runs in a shell's background was told to ignore Ctrl-C, and its children inherit that
     with subprocess.Popen(command, cwd=ROOT, text=True, stderr=subprocess.PIPE,
-                          env=os.environ | {"TMPDIR": str(tmp_path / "scratch")}) as process:
+                          env=os.environ | {"TMPDIR": str(tmp_path / "scratch")},
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)) as process:
         assert process.stderr is not None
         while "1 of 7" not in process.stderr.readline():
             assert process.poll() is None

@@ -87,7 +87,7 @@ def opened(chromium: Any, url: str, scheme: str = "light") -> tuple[Any, list[st
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto(url, wait_until="commit")
     page.wait_for_selector("#faces h3")
-    page.wait_for_selector("#shares-rows tr")
+    page.wait_for_function("n => document.querySelectorAll('#shares-rows tr').length === n", arg=len(LABELS))
     return page, errors
 
 
