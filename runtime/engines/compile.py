@@ -200,7 +200,11 @@ def _child(folder: str) -> int:
                                  {request.input_name: (shapes[0], shapes[1], shapes[2])}, request.workspace_bytes,
                                  (timings.read_bytes() if timings.is_file() else b"") if kept else None, write)
     except MienError as error:
-        (place / "error.json").write_text(json.dumps([type(error).__name__, str(error)]))
+        said = str(error)
+        if "OutOfMemory" in said or "workspace" in said:  # for a layer
+            said = (f"{said.rpartition(';')[0]}; it may take {request.workspace_bytes >> 20} MiB of scratch memory: "
+                    "raise --workspace, or build for smaller batches")
+        (place / "error.json").write_text(json.dumps([type(error).__name__, said]))
         return error.exit_code
     facts = asdict(built)
     (place / "engine").write_bytes(facts.pop("content"))

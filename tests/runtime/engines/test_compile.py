@@ -38,6 +38,12 @@ def test_a_build_over_its_memory_is_stopped_in_one_line(graph: bytes) -> None:
 
 
 @needs_rtx
+def test_a_layer_that_wants_more_scratch_memory_is_told_the_flag(graph: bytes) -> None:
+    with pytest.raises(MienError, match="may take 0 MiB of scratch memory: raise --workspace"):
+        compile_onnx(graph, dataclasses.replace(REQUEST, workspace_bytes=1))
+
+
+@needs_rtx
 def test_a_build_within_its_memory_ends(graph: bytes) -> None:
     assert compile_onnx(graph, dataclasses.replace(REQUEST, memory_bytes=8 << 30)).built.content
 
