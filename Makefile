@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops power-cuts arm64-root results results-faces results-calibration results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops power-cuts arm64-root results results-faces results-calibration results-vgg results-peers zoo zoo-compiles clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -137,6 +137,13 @@ results-calibration: $(VENV)/.installed-dev
 	    --record docs/results/calibration-costs-vgg16-cpu.json
 	$(BIN)/mien calibrate mien-light --images $(MIEN_DATA)/fer2013 \
 	    --compare docs/results/calibration-choices-mien-light.json
+
+# What INT8 costs a VGG16 and a VGG19 of the train room, on both test splits pooled: an hour and a half of training first.
+results-vgg: runs/vgg16/finished runs/vgg19/finished
+	for n in vgg16 vgg19; do $(BIN)/mien export runs/$$n/best --out models/$$n --data $(MIEN_DATA)/fer2013 && \
+	    $(BIN)/mien calibrate models/$$n --images $(MIEN_DATA)/fer2013 -n 512 && for f in cpu gpu; do \
+	    $(BIN)/mien check models/$$n --precision int8 --form $$f --split PublicTest PrivateTest --with-copies \
+	    --data $(MIEN_DATA)/fer2013 --record docs/results/$$n-int8-$$f-pooled.json || exit; done || exit; done
 
 # The shipped network through other quantizers. NVIDIA's pins another onnx, so it has an environment of its own, and is
 # skipped without: make results-peers MODELOPT_PYTHON=path/to/bin/python, with nvidia-modelopt[onnx] there. So is the stream

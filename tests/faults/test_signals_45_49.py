@@ -47,7 +47,7 @@ def test_46_watchdog_is_fed_by_progress_only(
     config = write_config(tmp_path / "s.yaml", source=endless_folder(tmp_path / "in", face_photo), model=tiny_model,
                           events=events)
     with closing(Manager(tmp_path / "notify")) as manager:
-        running = start(config, "hang", {**manager.environment, "WATCHDOG_USEC": "100000"})
+        running = start(config, "hang", {**manager.environment, "WATCHDOG_USEC": "2000"})  # a ping a frame
         wait_until(lambda: events.exists() and events.read_bytes().count(b'"faces"') > 8, running)
         time.sleep(0.3)
         before = list(manager.heard())
