@@ -139,8 +139,8 @@ results-calibration: $(VENV)/.installed-dev
 	    --compare docs/results/calibration-choices-mien-light.json
 
 # What INT8 costs a VGG16 and a VGG19 of the train room, on both test splits pooled: an hour and a half of training first.
-results-vgg: runs/vgg16/finished runs/vgg19/finished
-	for n in vgg16 vgg19; do $(BIN)/mien export runs/$$n/best --out models/$$n --data $(MIEN_DATA)/fer2013 && \
+results-vgg: runs/vgg16-32/finished runs/vgg19/finished
+	for n in vgg16-32 vgg19; do $(BIN)/mien export runs/$$n/best --out models/$$n --data $(MIEN_DATA)/fer2013 && \
 	    $(BIN)/mien calibrate models/$$n --images $(MIEN_DATA)/fer2013 -n 512 && for f in cpu gpu; do \
 	    $(BIN)/mien check models/$$n --precision int8 --form $$f --split PublicTest PrivateTest --with-copies \
 	    --data $(MIEN_DATA)/fer2013 --record docs/results/$$n-int8-$$f-pooled.json || exit; done || exit; done
