@@ -140,12 +140,7 @@ class EventFile:
                         "another was begun" if not self._end else "the old one goes on")
             return
         try:
-            handle = _open(self._path)
-            try:
-                _take(handle, self._path)
-            except BaseException:
-                os.close(handle)
-                raise
+            handle = _opened(self._path)
         except BaseException as error:  # no inode or descriptor is left: lines before order
             os.rename(aside, self._path)
             self._started = time.monotonic()  # the next attempt waits for the next age, or a restart
@@ -164,12 +159,7 @@ class EventFile:
 
     def _begin_anew(self) -> None:
         """Open a file where the old one was taken away. Raises OSError."""
-        handle = _open(self._path)
-        try:
-            _take(handle, self._path)
-        except BaseException:
-            os.close(handle)
-            raise
+        handle = _opened(self._path)
         self._sync.done()  # what was taken away needs no disk
         os.close(self._handle)
         self._handle, self._end = handle, 0
@@ -244,6 +234,17 @@ def _after_the_rotated(path: Path) -> int:
 
 def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+
+
+def _opened(path: Path) -> int:
+    """Open an events file and take it for this process; where that fails nothing stays open. OSError, BadInput."""
+    handle = _open(path)
+    try:
+        _take(handle, path)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def _take(handle: int, path: Path) -> None:
