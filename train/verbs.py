@@ -40,10 +40,11 @@ def verb_train(args: argparse.Namespace) -> int:
     from train.expression.run import train_expression
     from train.recipe import load_recipe
 
+    _require_start(args)
     recipe = load_recipe(args.recipe, args.set, epochs=args.epochs, seed=args.seed, fold=args.fold)
     with joined() as group:
         fitted = train_expression(recipe, load_faces(recipe, args.data), args.out, args.resume, args.init, group,
-                                  _said("train", args))
+                                  _said("train", args), args.new_head)
         if group.first:
             say(f"kept epoch {fitted.best_epoch + 1} of {recipe.epochs}: held-out accuracy "
                 f"{fitted.figures['accuracy']:.4f}, in {args.out / 'best'} after {fitted.seconds / 60:.0f} minutes")
@@ -58,8 +59,10 @@ def verb_cross_validate(args: argparse.Namespace) -> int:
     from train.expression.parts import load_faces
     from train.recipe import load_recipe
 
+    _require_start(args)
     recipe = load_recipe(args.recipe, args.set, epochs=args.epochs, seed=args.seed)
-    record = cross_validate(recipe, load_faces(recipe, args.data), args.out, _said("cross-validate", args))
+    record = cross_validate(recipe, load_faces(recipe, args.data), args.out, _said("cross-validate", args),
+                            args.init, args.new_head)
     for name, views in (("accuracy", "single view"), ("accuracy_of_views", recipe.test_views)):
         figures = record[name]
         say(f"{views}: mean {figures['mean']:.4f} ± {figures['standard_deviation']:.4f}, best fold "
@@ -94,6 +97,11 @@ def verb_bench_train(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _require_start(args: argparse.Namespace) -> None:
+    if args.new_head and args.init is None:
+        raise BadInput("expected --new-head with --init, found it alone; without --init every layer starts at random")
+
+
 def _said(verb: str, args: argparse.Namespace) -> str:
     """Return the command that trains this network again."""
     words = ["mien", verb, "--recipe", args.recipe]
@@ -101,6 +109,7 @@ def _said(verb: str, args: argparse.Namespace) -> str:
     words += [word for key in ("fold", "epochs", "seed") if (value := getattr(args, key, None)) is not None
               for word in (f"--{key}", str(value))]
     words += ["--init", str(args.init)] if getattr(args, "init", None) else []
+    words += ["--new-head"] if getattr(args, "new_head", False) else []
     return shlex.join([*words, "--data", "PATH", "--out", "RUN"])
 
 
@@ -203,8 +212,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--recipe", required=True, help="a shipped recipe's name, or a YAML file")
     p.add_argument("--data", type=Path, required=True, help="the recipe's data set; FER2013 also as fer2013.csv")
     p.add_argument("--out", type=Path, required=True, help="the run's folder")
-    p.add_argument("--init", type=Path, metavar="FILE", help="start from a checkpoint directory, or from torchvision's "
-                   "VGG16 as .safetensors")
+    _add_start(p)
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe: "
                    "network_options.hidden=256, augmentation.flip=0; may be given again")
     p.add_argument("--fold", type=int, help="of ten-fold, 0–9, instead of the recipe's")
@@ -220,6 +228,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--recipe", required=True, help="a recipe with protocol: ten-fold, or a YAML file")
     p.add_argument("--data", type=Path, required=True, help="the recipe's data set")
     p.add_argument("--out", type=Path, required=True, help="the runs' folder")
+    _add_start(p)
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe, as in train")
     p.add_argument("--epochs", type=int, help="instead of the recipe's")
     p.add_argument("--seed", type=int, help="instead of the recipe's")
@@ -246,3 +255,10 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--data", type=Path, help="measure what a run's figures folder does not hold yet")
     p.add_argument("--views", choices=VIEWS, help="instead of each recipe's")
     p.add_argument("--out", type=Path, help="where results.md, results.json and the charts go")
+
+
+def _add_start(p: argparse.ArgumentParser) -> None:
+    """Declare what a training starts from."""
+    p.add_argument("--init", type=Path, metavar="FILE", help="start from a checkpoint directory, or from torchvision's "
+                   "VGG16 as .safetensors; for other classes the layers that answer start at random")
+    p.add_argument("--new-head", action="store_true", help="with --init: the layers that answer start at random")

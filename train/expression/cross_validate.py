@@ -24,11 +24,13 @@ from train.expression.views import mean_probabilities, views_of
 from train.recipe import Recipe
 
 
-def cross_validate(recipe: Recipe, faces: LabelledFaces, out: Path, command: str = "") -> dict[str, Any]:
+def cross_validate(recipe: Recipe, faces: LabelledFaces, out: Path, command: str = "", start: Path | None = None,
+                   new_head: bool = False) -> dict[str, Any]:
     """Train and measure every fold; returns the record that also lies in `out/folds.json`, rewritten after each fold.
 
     A fold's figure is that of the last epoch, single view and the recipe's views: there is nothing to choose on, and
-    the best epoch on the fold itself would flatter it. Raises BadInput for a protocol without folds.
+    the best epoch on the fold itself would flatter it. start, new_head: as in `train_expression`. Raises BadInput for a
+    protocol without folds.
     """
     if not recipe.protocol.startswith("ten-fold"):
         raise BadInput(f"expected a recipe with protocol: ten-fold or ten-fold-by-subject, found {recipe.protocol}")
@@ -37,7 +39,8 @@ def cross_validate(recipe: Recipe, faces: LabelledFaces, out: Path, command: str
     for number in range(FOLDS):
         fold = dataclasses.replace(recipe, fold=number)
         run = out / f"fold-{number}"
-        fitted = train_expression(fold, faces, run, resume=(run / "last").exists(), command=command)
+        fitted = train_expression(fold, faces, run, resume=(run / "last").exists(), start=start, command=command,
+                                  new_head=new_head)
         parts = parts_of(fold, faces)
         folds.append({"fold": number, "images": len(parts.reported), "people_on_both_sides": parts.shared_people,
                       "seconds": round(fitted.seconds, 1), **_measure(run / "best", fold, parts.reported)})

@@ -105,14 +105,14 @@ PAPER_FIGURES = (
 def paper_figure(recipe: Recipe, split: str, started: bool = False) -> PaperFigure | None:
     """Return the figure that a recipe's network, data and options stand beside on a split or protocol, or None.
 
-    started: the run began from another network's weights. Of several the last is taken: a paper's table ends with its
-    whole method.
+    started: the run began from another network's weights; only then does it stand beside a figure that did. Of several
+    the last is taken: a paper's table ends with its whole method.
     """
     wanted = _options(recipe)
     found = [figure for figure in PAPER_FIGURES
              if (figure.network, figure.data, figure.split) == (recipe.network, recipe.data, split)
              and all(wanted.get(key) == value for key, value in figure.options.items())
-             and ("starts from" in figure.note) == started]
+             and ("starts from" not in figure.note or started)]
     return found[-1] if found else None
 
 

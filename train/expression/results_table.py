@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from train.expression.measured_faces import reported_on
 from train.expression.paper_figures import PaperFigure, paper_figure
 from train.expression.pictures.ablation import Bar
 from train.expression.run_history import RunHistory
+from train.recipe import RECIPES, Recipe, load_recipe
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,14 @@ class Row:
     """One recipe's figures; shares are 0–1, None is not known or not asked for.
 
     `accuracy` is the single view's on the split or protocol `reported_on`, of folds their mean, with `spread` their
-    standard deviation and `best_fold` the best of them. `interval_95` counts every image tested once.
+    standard deviation and `best_fold` the best of them. `interval_95` counts every image tested once. `changes` are the
+    settings that differ from the shipped recipe of that name, epochs and protocol apart; `started_from` is the SHA-256
+    of the weights that training began from.
     """
 
     recipe: str
+    changes: tuple[str, ...]
+    started_from: str | None
     network: str
     parameters: int
     data: str
@@ -49,14 +55,14 @@ class Row:
     best_fold: float | None
     paper: PaperFigure | None
 
-    @property
-    def name(self) -> str:
-        """The recipe, with its protocol where that is not the data set's own split, and how many folds there are."""
+    def name(self, shared: Collection[str] = ()) -> str:
+        """The recipe, its changes that are not `shared`, its protocol if it has one, and how many folds there are."""
+        said = [self.recipe, *(change for change in self.changes if change not in shared)]
         parts = DATASETS[self.data].parts
-        if parts and self.reported_on == parts.reported:
-            return self.recipe
-        folds = f" ({len(self.runs)} of 10)" if self.reported_on.startswith("ten-fold") and len(self.runs) < 10 else ""
-        return f"{self.recipe}, {self.reported_on}{folds}"
+        if not (parts and self.reported_on == parts.reported):
+            folds = self.reported_on.startswith("ten-fold") and len(self.runs) < 10
+            said.append(self.reported_on + (f" ({len(self.runs)} of 10)" if folds else ""))
+        return ", ".join(said)
 
 
 def gather(runs: Sequence[tuple[RunHistory, dict[str, Any]]]) -> tuple[Row, ...]:
@@ -84,7 +90,8 @@ def _row(members: Sequence[tuple[RunHistory, dict[str, Any]]]) -> Row:
     hits = round(sum(entry["accuracy"] * entry["images"] for entry in entries))
     chosen = report["splits"].get(choosing)
     return Row(
-        recipe=recipe.name, network=recipe.network, parameters=report["network"]["parameters"], data=recipe.data,
+        recipe=recipe.name, changes=_changes(recipe), started_from=first.facts.get("started_from", {}).get("sha256"),
+        network=recipe.network, parameters=report["network"]["parameters"], data=recipe.data,
         data_sha256=report["data"]["sha256"], runs=tuple(run.name for run, _ in members),
         epochs_trained=max(len(run.epochs) for run, _ in members), epochs_planned=recipe.epochs,
         epoch_kept=first.kept.number, minutes=sum(run.seconds for run, _ in members) / 60,
@@ -114,8 +121,39 @@ def _paper(run: RunHistory, split: str) -> PaperFigure | None:
     return paper_figure(run.recipe, split, started="started_from" in run.facts)
 
 
+def _changes(recipe: Recipe) -> tuple[str, ...]:
+    """Return what differs from the shipped recipe of that name, nothing where there is none."""
+    if not (RECIPES / f"{recipe.name}.yaml").exists():
+        return ()
+    shipped, own = _flat(load_recipe(recipe.name)), _flat(recipe)
+    return tuple(f"{key}={value}" for key, value in own.items() if shipped.get(key) != value)
+
+
+def _flat(recipe: Recipe) -> dict[str, Any]:
+    """Return every setting by its own name, nested ones too; what the epochs' column and the row's name say is left."""
+    flat: dict[str, Any] = {}
+    for key, value in recipe.as_dict().items():
+        if isinstance(value, Mapping):
+            flat |= value
+        elif key not in ("name", "epochs", "fold", "protocol"):
+            flat[key] = json.dumps(value) if isinstance(value, (list, tuple)) else value
+    return flat
+
+
+def _shared(rows: Sequence[Row]) -> dict[str, tuple[str, ...]]:
+    """Return, of each recipe with several rows, the changes that all of them have."""
+    named: dict[str, list[Row]] = {}
+    for row in rows:
+        named.setdefault(row.recipe, []).append(row)
+    return {recipe: tuple(change for change in of_recipe[0].changes if all(change in row.changes for row in of_recipe))
+            for recipe, of_recipe in named.items()}
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
-    """Return one table a data set, in the order of the rows; accuracies in percent, "–" is not known."""
+    """Return one table a data set, in the order of the rows; accuracies in percent, "–" is not known.
+
+    Beneath it stands what all rows of one recipe have otherwise than it ships, and whose weights they began from.
+    """
     text = []
     for data in dict.fromkeys(row.data for row in rows):
         of_data = [row for row in rows if row.data == data]
@@ -123,16 +161,27 @@ def as_markdown(rows: Sequence[Row]) -> str:
         choosing = parts.choosing if parts else None
         heads = ["recipe", "network", "parameters", "epochs", "minutes", *([choosing] if choosing else []),
                  parts.reported if parts else "accuracy", "with views", "without copies", "the paper's"]
+        shared = _shared(of_data)
         text += [f"### {data}", "", f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
         for row in of_data:
-            cells = [row.name, row.network, f"{row.parameters:,}", _epochs(row), f"{row.minutes:.0f}",
-                     *([_percent(row.chosen_accuracy)] if choosing else []),
+            cells = [row.name(shared[row.recipe]), row.network, f"{row.parameters:,}", _epochs(row),
+                     f"{row.minutes:.0f}", *([_percent(row.chosen_accuracy)] if choosing else []),
                      _percent(row.accuracy) + _folds(row),
                      "–" if row.averaged is None else f"{_percent(row.averaged)} ({row.views})",
                      _percent(row.without_copies), _paper_cell(row)]
             text.append(f"| {' | '.join(cells)} |")
-        text.append("")
+        text += ["", *_notes(of_data, shared)]
     return "\n".join(text)
+
+
+def _notes(rows: Sequence[Row], shared: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Return a line for each recipe that was changed in all its rows, or that began from other weights."""
+    notes = []
+    for recipe, changes in shared.items():
+        starts = sorted({row.started_from[:8] for row in rows if row.recipe == recipe and row.started_from})
+        said = [*changes, *(f"from the weights {start}…" for start in starts)]
+        notes += [f"{recipe} here: {', '.join(said)}.", ""] if said else []
+    return notes
 
 
 def _epochs(row: Row) -> str:
@@ -162,7 +211,9 @@ def _percent(share: float | None) -> str:
 
 def as_bars(rows: Sequence[Row], data: str) -> tuple[Bar, ...]:
     """Return one data set's rows for the chart; a paper's figure of another split is no tick beside ours."""
+    of_data = [row for row in rows if row.data == data]
+    shared = _shared(of_data)
     return tuple(
-        Bar(row.name, row.accuracy, row.interval_95,
+        Bar(row.name(shared[row.recipe]), row.accuracy, row.interval_95,
             row.paper.accuracy / 100 if row.paper and row.paper.split in (row.reported_on, "ten-fold") else None)
-        for row in rows if row.data == data)
+        for row in of_data)

@@ -24,11 +24,12 @@ FORMAT = 1  # of checkpoint.json
 
 
 def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bool, start: Path | None = None,
-                     group: Group | None = None, command: str = "") -> Fitted:
+                     group: Group | None = None, command: str = "", new_head: bool = False) -> Fitted:
     """Train on one part of the faces and choose the epoch on another, where there is one; what is reported never does.
 
-    start: a checkpoint directory or a `.safetensors` file whose weights the network starts from. group: the processes
-    that share the run. command: what makes this run again, for its checkpoints. A GPU is taken where there is one.
+    start: a checkpoint directory or a `.safetensors` file whose weights the network starts from; new_head: all but its
+    answering layers. group: the processes that share the run. command: what makes this run again, for its checkpoints.
+    A GPU is taken where there is one.
     Raises BadInput, MienError.
     """
     parts = with_streamed(recipe, parts_of(recipe, faces))
@@ -57,7 +58,7 @@ def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bo
     if opened:
         facts["teachers"] = [facts_of_teacher["sha256"] for _, facts_of_teacher in opened]
     if start is not None:
-        facts["started_from"] = start_from(network, start)
+        facts["started_from"] = start_from(network, start, faces.label_names, new_head)
     task = ExpressionTask(parts.training, parts.choosing or parts.reported, recipe, parts.choosing is not None,
                           [teacher.to(device) for teacher, _ in opened])
     return fit(network, task, recipe, out, facts, resume, group, device)

@@ -6,6 +6,7 @@ Nothing is downloaded and no pickle is opened. Knows nothing of what is trained 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,16 @@ from train.checkpoint import load_checkpoint
 from train.networks.lip_vgg16 import LIPVGG16
 from train.networks.torchvision_vgg16 import start_from_torchvision
 
+HEAD = ("classify.", "classifier.")  # the layers that answer, as every network here names them
 
-def start_from(network: nn.Module, path: Path) -> dict[str, Any]:
+
+def start_from(network: nn.Module, path: Path, labels: Sequence[str] | None = None,
+               new_head: bool = False) -> dict[str, Any]:
     """Copy weights from a checkpoint directory or a `.safetensors` file into `network`; returns what was done.
 
-    From a checkpoint of the same network, every tensor of the same shape: a dense layer for other classes keeps its
-    random start. Raises BadInput where nothing fits, and for a pickle.
+    From a checkpoint of the same network, every tensor of the same shape. labels: the classes that `network` will
+    answer with; where the checkpoint's are others, as many or not, the layers that answer keep their random start, as
+    they do under new_head. Raises BadInput where nothing fits, and for a pickle.
     """
     if path.is_dir():
         tensors, facts = load_checkpoint(path)
@@ -31,6 +36,8 @@ def start_from(network: nn.Module, path: Path) -> dict[str, Any]:
                                                                                                   "optimizer/"))}
         own = network.state_dict()
         fitting = {k: v for k, v in tensors.items() if k in own and own[k].shape == v.shape}
+        if new_head or (labels is not None and list(labels) != facts.get("labels")):
+            fitting = {k: v for k, v in fitting.items() if not k.startswith(HEAD)}
         kept = tuple(name for name in own if name not in fitting)
         if len(fitting) < len(own) / 2:
             raise BadInput(f"expected the weights of the recipe's network in {path}, found {facts.get('network')}'s; "

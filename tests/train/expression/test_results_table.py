@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from train.expression.paper_figures import PAPER_FIGURES, SOURCES, paper_figure
 from train.expression.results_table import as_bars, as_markdown, gather
 from train.expression.run_history import Epoch, RunHistory
 from train.networks import NETWORKS
-from train.recipe import Recipe
+from train.recipe import Recipe, load_recipe
 
 
 def run_of(recipe: Recipe, epochs: int = 2, name: str = "") -> RunHistory:
@@ -66,7 +67,7 @@ def test_folds_of_one_recipe_are_one_row_with_mean_spread_and_best() -> None:
 def test_folds_by_person_stand_beside_those_by_frame() -> None:
     rows = gather(folds([0.9, 0.96], protocol="ten-fold") + folds([0.8, 0.9], protocol="ten-fold-by-subject"))
     assert [row.accuracy for row in rows] == pytest.approx([0.93, 0.85])
-    assert rows[1].name == "mine, ten-fold-by-subject (2 of 10)" and rows[1].paper == rows[0].paper
+    assert rows[1].name() == "mine, ten-fold-by-subject (2 of 10)" and rows[1].paper == rows[0].paper
 
 
 def test_a_run_whose_reported_split_was_not_measured_is_refused() -> None:
@@ -81,9 +82,30 @@ def test_a_paper_that_reports_another_split_is_no_tick_beside_ours() -> None:
     assert "58.00 (D, PublicTest, its validation set, 10 epochs)" in as_markdown(found)
 
 
+def of_paper_a(changes: list[str], started: str | None = None) -> tuple[RunHistory, dict[str, Any]]:
+    run = run_of(load_recipe("paper-a", ["learning_rate=5e-4", *changes], epochs=2), name=str(changes))
+    facts = run.facts | ({"started_from": {"sha256": started}} if started else {})
+    return dataclasses.replace(run, facts=facts), report_of(PublicTest=0.55, PrivateTest=0.56)
+
+
+def test_a_row_is_named_for_what_only_it_has_otherwise_than_the_shipped_recipe() -> None:
+    found = gather([of_paper_a([], "ab" * 32), of_paper_a(["network_options.hidden=256"], "ab" * 32),
+                    of_paper_a(["augmentation.vertical_flip=0.5"], "ab" * 32)])
+    names = [line.split(" |")[0].strip("| ") for line in as_markdown(found).splitlines()[4:7]]
+    assert names == ["paper-a", "paper-a, hidden=256", "paper-a, vertical_flip=0.5"]
+    assert [bar.name for bar in as_bars(found, "fer2013")] == names
+    assert as_markdown(found).splitlines()[8] == "paper-a here: learning_rate=0.0005, from the weights abababab…."
+    assert [row.paper.accuracy for row in found if row.paper] == [69.43, 68.98, 69.43]
+
+
+def test_a_shipped_recipe_unchanged_has_no_note() -> None:
+    (row,) = gather([(run_of(load_recipe("paper-a")), report_of(PublicTest=0.55, PrivateTest=0.56))])
+    assert row.changes == () and " here: " not in as_markdown([row])
+
+
 def test_no_paper_has_a_network_of_our_own() -> None:
     (row,) = gather([(run_of(recipe_of("small-vgg")), report_of(PublicTest=0.65, PrivateTest=0.67))])
-    assert row.paper is None and as_markdown([row]).splitlines()[-1].endswith("| – |")
+    assert row.paper is None and as_markdown([row]).splitlines()[4].endswith("| – |")
 
 
 # the papers' figures

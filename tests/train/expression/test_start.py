@@ -34,6 +34,14 @@ def test_a_dense_layer_for_other_classes_keeps_its_random_start(tmp_path: Path) 
     assert start_from(after, tmp_path / "best")["random_start"] == ["classify.weight", "classify.bias"]
 
 
+def test_as_many_classes_in_another_order_start_a_new_head_and_so_does_asking_for_one(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "best", small(7, 1).state_dict(), {"network": "small-vgg", "labels": list("abcdefg")})
+    head = ["classify.weight", "classify.bias"]
+    assert start_from(small(7, 2), tmp_path / "best", "abcdefg")["random_start"] == []
+    assert start_from(small(7, 2), tmp_path / "best", "abcdegf")["random_start"] == head
+    assert start_from(small(7, 2), tmp_path / "best", "abcdefg", new_head=True)["random_start"] == head
+
+
 def test_a_runs_last_gives_its_averaged_weights(tmp_path: Path) -> None:
     average, network = small(7, 1).state_dict(), small(7, 3).state_dict()
     tensors = {f"average/{k}": v for k, v in average.items()} | {f"network/{k}": v for k, v in network.items()}
