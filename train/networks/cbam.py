@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from train.networks.attended_maps import mean_over_places
+
 
 class ChannelGate(nn.Module):
     """(N, C, H, W) → weights (N, C, 1, 1) in 0–1: σ(MLP(mean) + MLP(max)), one MLP for both."""
@@ -19,7 +21,7 @@ class ChannelGate(nn.Module):
         self.shared = nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))
 
     def forward(self, features: Tensor) -> Tensor:
-        mean, largest = features.mean(dim=(2, 3)), features.amax(dim=(2, 3))
+        mean, largest = mean_over_places(features), features.amax(dim=(2, 3))
         return (self.shared(mean) + self.shared(largest)).sigmoid()[:, :, None, None]
 
 

@@ -5,9 +5,9 @@ Paper E (ICJE 8(5), 2022, https://doi.org/10.6919/ICJE.202205_8(5).0032), equati
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
+from train.networks.attended_maps import joint_weights, largest_and_mean_over_channels
 from train.networks.eca import ChannelAttention
 
 
@@ -19,9 +19,7 @@ class SpatialAttention(nn.Module):
         self.mix = nn.Conv2d(2, 1, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        largest = features.max(dim=1, keepdim=True).values  # amax has a slow gradient: it shares ties out
-        pooled = torch.cat([largest, features.mean(dim=1, keepdim=True)], dim=1)
-        return self.mix(pooled).sigmoid()
+        return self.mix(largest_and_mean_over_channels(features)).sigmoid()
 
 
 class ChannelSpatialAttention(nn.Module):
@@ -32,4 +30,4 @@ class ChannelSpatialAttention(nn.Module):
         self.channel, self.spatial = ChannelAttention(channels), SpatialAttention()
 
     def forward(self, features: Tensor) -> Tensor:
-        return features * (self.channel(features) + self.spatial(features))
+        return features * joint_weights(self.channel(features), self.spatial(features))

@@ -9,6 +9,8 @@ import math
 
 from torch import Tensor, nn
 
+from train.networks.attended_maps import mean_over_places
+
 
 def eca_kernel_size(channels: int, gamma: int = 2, b: int = 1) -> int:
     """Return k = |log2(C)/γ + b/γ|_odd, the odd number the ECA authors' code takes: truncate, then round up to odd."""
@@ -25,5 +27,5 @@ class ChannelAttention(nn.Module):
         self.mix = nn.Conv1d(1, 1, k, padding=k // 2, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        pooled = features.mean(dim=(2, 3)).unsqueeze(1)  # (N, 1, C)
+        pooled = mean_over_places(features).unsqueeze(1)  # (N, 1, C)
         return self.mix(pooled).sigmoid().transpose(1, 2).unsqueeze(-1)

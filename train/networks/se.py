@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from train.networks.attended_maps import mean_over_places
+
 
 class SqueezeExcitation(nn.Module):
     """(N, C, H, W) → (N, C, H, W): F · σ(W2 ReLU(W1 GAP(F)))."""
@@ -17,5 +19,5 @@ class SqueezeExcitation(nn.Module):
         self.squeeze, self.excite = nn.Linear(channels, hidden), nn.Linear(hidden, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        weights = self.excite(self.squeeze(features.mean(dim=(2, 3))).relu()).sigmoid()
+        weights = self.excite(self.squeeze(mean_over_places(features)).relu()).sigmoid()
         return features * weights[:, :, None, None]
