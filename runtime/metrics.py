@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +30,7 @@ COUNTERS = {  # of the pipeline's tally
     "detections": "Frames that the face detector saw", "tracks": "Faces that were followed over time",
     "label_changes": "Changes of a followed face's label", "idle": "Turns of the loop without a fresh frame",
     "not_finite": "Faces without a finite answer", "damaged_frames": "Frames that could not be read"}
-STILL_SECONDS = 30.0  # without a turn of the loop a stream is not alive; a model may be opened meanwhile
+STILL_SECONDS = 30.0  # without a turn of the loop a stream is not alive, as systemd's WatchdogSec judges it
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class MetricsServer:
         collect = _exposition(self._metrics)
         self._health = health
         self._snapshot: Snapshot | None = None
-        self._turned = time.monotonic()
+        self.turned()
         self._server = StatusServer(config.host, config.port,
                                     {"/metrics": collect, "/livez": self._livez, "/readyz": self._readyz})
         self.port = self._server.port
@@ -60,6 +61,16 @@ class MetricsServer:
     def turned(self) -> None:
         """Remember that the loop went round."""
         self._turned = time.monotonic()
+        self._alive_until = self._turned + STILL_SECONDS
+
+    @contextmanager
+    def opening(self, seconds: float) -> Iterator[None]:
+        """Vouch for the body to /livez for at most `seconds`, as `Notifier.opening` does to the watchdog."""
+        self._alive_until = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self.turned()
 
     def show(self, snapshot: Snapshot) -> None:
         """Serve this from now on."""
@@ -70,8 +81,8 @@ class MetricsServer:
         self._server.close()
 
     def _livez(self) -> Page:
-        still = time.monotonic() - self._turned
-        return _json(200 if still < STILL_SECONDS else 503, {"seconds_since_progress": round(still, 3)})
+        now = time.monotonic()
+        return _json(200 if now < self._alive_until else 503, {"seconds_since_progress": round(now - self._turned, 3)})
 
     def _readyz(self) -> Page:
         health = self._health

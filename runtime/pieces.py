@@ -1,19 +1,23 @@
 """The parts of a stream that its configuration opens, each by its own keys, and how a new configuration replaces them.
 
 What is new is open before what is old goes, but for a part that cannot stand beside its successor: that one goes
-first, after all others are open, and comes back where the new one fails. Whatever fails leaves the old as it was.
-Knows nothing of any part.
+first, after all others are open, and comes back where the new one fails. Whatever fails to open leaves the old as it
+was; that an old one fails to close is told, and changes nothing. Knows nothing of any part.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
+from runtime.errors import MienError
 from runtime.stream_config import StreamConfig
+
+log = logging.getLogger(__name__)
 
 Opening = Callable[[], AbstractContextManager[object]]  # what stands around the opening of each part
 
@@ -67,10 +71,17 @@ class Pieces:
                 self._go(piece, stack)
                 _open_into(coming, [piece], config, opening, stack)
             stack.pop_all()
-        old = [self._open[piece.name] for piece in beside]
+        old = self._open
         self._open, self.config = coming, config
-        _close(old)
+        with ExitStack() as stack:
+            for piece in beside:
+                stack.callback(_let_go, piece.name, old[piece.name])
         return [piece.name for piece in changed]
+
+    def open_again(self, name: str) -> None:
+        """Open a part that is asked for and not open, once more. Raises what opening raises."""
+        piece = next(piece for piece in self._pieces if piece.name == name)
+        self._open[name] = piece.open(self.config, self._open)
 
     def __enter__(self) -> Pieces:
         return self
@@ -83,13 +94,16 @@ class Pieces:
     def _go(self, piece: Piece, stack: ExitStack) -> None:
         """Close the old, for the new to open; whatever fails until the stack's end brings the old one back."""
         old = self._open[piece.name]
-        _close([old])
         self._open[piece.name] = None
+        _let_go(piece.name, old)
         if old is not None:
             stack.callback(self._back, piece)
 
     def _back(self, piece: Piece) -> None:
-        self._open[piece.name] = piece.open(self.config, self._open)
+        try:
+            self.open_again(piece.name)
+        except (MienError, OSError) as error:  # why the new one failed is what is raised
+            log.warning("expected to open the old %s again, found: %s; the stream goes on without", piece.name, error)
 
 
 def _open_into(
@@ -103,6 +117,14 @@ def _open_into(
             if found is not None:
                 stack.callback(found.close)
         coming[piece.name] = found
+
+
+def _let_go(name: str, old: Closable | None) -> None:
+    """Close what is out of use already: that it fails to close is no failure of what takes its place."""
+    try:
+        _close([old])
+    except (MienError, OSError) as error:
+        log.warning("expected the old %s to close, found: %s; it is out of use all the same", name, error)
 
 
 def _close(opened: Sequence[Closable | None]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from runtime.camera.source import Frame
@@ -21,8 +21,8 @@ from runtime.systemd import Notifier
 
 log = logging.getLogger(__name__)
 
-# decided once, at the start: the tracks and the steady labels live on over a reload
-FIXED = ("supervision", "max_frames", "tracking", "smoothing", "threshold", "max_faces", "event_files")
+# decided once, at the start: the steady labels live on over a reload
+FIXED = ("supervision", "max_frames", "smoothing", "threshold", "event_files")
 SECONDS = 90.0  # that each piece may take to open, of systemd's patience too; a Jetson deserializes in a few
 
 
@@ -82,7 +82,8 @@ def reload_pieces(
     """
     @contextmanager
     def opening() -> Iterator[None]:
-        with notifier.opening(SECONDS), stop.interruptible():
+        metrics = pieces["metrics"]
+        with notifier.opening(SECONDS), metrics.opening(SECONDS) if metrics else nullcontext(), stop.interruptible():
             yield
 
     notifier.reloading()

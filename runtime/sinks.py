@@ -6,6 +6,7 @@ Opens them and hands scenes on; knows nothing of what each writes.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:  # a sink is imported where it is asked for: a kiosk with even
 log = logging.getLogger(__name__)
 
 DEFAULT_FPS = 25.0  # of the annotated video, where the source knows no rate
+FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # s before an address that could not be served is tried again, doubled each time
 
 
 def sink_pieces(health: Health) -> list[Piece]:
@@ -48,7 +50,8 @@ def sink_pieces(health: Health) -> list[Piece]:
             if health.state != "starting":
                 raise Unavailable(f"expected to serve metrics on {where}, found: {error.strerror}; choose another "
                                   "port or host") from error
-            log.warning("expected to serve metrics on %s, found: %s; the stream goes on without", where, error.strerror)
+            log.warning("expected to serve metrics on %s, found: %s; the stream goes on, and tries again", where,
+                        error.strerror)
             health.report("metrics", f"{where}: {error.strerror}")
             return None
         health.report("metrics")
@@ -104,6 +107,8 @@ class Sinks:
         """Use pieces whose sinks a reload may replace."""
         self._pieces, self._health = pieces, health
         self.failed_pictures = 0  # that a window or a video did not take
+        self.metrics_retries = 0  # of an address that could not be served
+        self._wait, self._try_at = FIRST_WAIT, 0.0
         self.join()
 
     def join(self) -> None:
@@ -149,7 +154,7 @@ class Sinks:
         mqtt: MqttSink | None = self._pieces["mqtt"]
         dashboard: Publisher | None = self._pieces["dashboard"]
         return {"events_written": events.written, "events_lost": events.lost, "events_unsynced": events.unsynced,
-                "events_repaired": events.repaired,
+                "events_repaired": events.repaired, "metrics_retries": self.metrics_retries,
                 "pictures_failed": self.failed_pictures, **({"mqtt_dropped": mqtt.dropped} if mqtt else {}),
                 **({"dashboard_failed": dashboard.failed} if dashboard else {})}
 
@@ -163,10 +168,7 @@ class Sinks:
         for name in ("window", "video"):
             if self._pieces[name] is None:  # a reload took it away with its trouble
                 self._health.report(name)
-        served = self._pieces["metrics"] or not self._pieces.config.metrics.port
-        if not served and "metrics" not in self._health.troubles:
-            self._health.report("metrics", "a reload closed the server, and its old address could not be served again; "
-                                           "restart the stream")
+        self._serve_again()
         self._recording()  # one whose time came ends though no frame comes
 
     def finish(self, tally: Tally) -> None:
@@ -181,6 +183,19 @@ class Sinks:
         events: EventLog = self._pieces["events"]
         self.event("end", **counts, lost_events=events.lost)
         events.close()
+
+    def _serve_again(self) -> None:
+        """Try an address again that was taken at the start, or while a reload that failed gave it back."""
+        now = time.monotonic()
+        if self._pieces["metrics"] or not self._pieces.config.metrics.port or self._health.state == "starting":
+            self._wait, self._try_at = FIRST_WAIT, now
+        elif now >= self._try_at:
+            self._wait, self._try_at = min(2 * self._wait, LONGEST_WAIT), now + self._wait
+            self.metrics_retries += 1
+            try:
+                self._pieces.open_again("metrics")
+            except (MienError, OSError) as error:
+                self._health.report("metrics", f"{error}; it is tried again")
 
     def _recording(self) -> _Video | None:
         """Return the video if pictures may be kept now; one whose permission ended is finished, and that is told."""

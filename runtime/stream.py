@@ -128,11 +128,12 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
     drift = stack.enter_context(closing(StreamDrift(pieces, state)))
     reading, source = pieces["reading"], pieces["source"]
     sinks.event("start", **reading.facts(), source=source.name)
+    tracker = FaceTracker(*_tracking(config, source))
     # the stand-ins pass on to what a reload opened last
     pipeline = Pipeline(cast(FrameSource, CurrentSource(pieces, "source")),
                         cast(FaceDetector, Current(pieces, "detector")),
                         cast(ExpressionReader, CurrentReader(pieces, "reading")), [sinks],
-                        _tracker(config, source), SteadyLabels(reading.reader.labels, _steady_rules(config)),
+                        tracker, SteadyLabels(reading.reader.labels, _steady_rules(config)),
                         on_progress=lambda: supervision.turn(), on_read=drift.read)
     supervision = Supervision(pieces, sinks, health, notifier, pipeline.tally, drift)
     stop.overdue = lambda: sinks.end_events(pipeline.tally())
@@ -141,6 +142,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
         if stop.reload_asked:
             stop.reload_asked = False
             reload_pieces(pieces, load_again, sinks, health, notifier, stop)
+            tracker.use(*_tracking(pieces.config, pieces["source"]))
         return stop.asked or sinks.closed_by_person
 
     supervision.begin()
@@ -166,13 +168,12 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
         golden_bound=reading.agreement.bound, lost_events=events.lost, repaired_events=events.repaired)
 
 
-def _tracker(config: StreamConfig, source: FrameSource) -> FaceTracker:
+def _tracking(config: StreamConfig, source: FrameSource) -> tuple[TrackRules, int]:
     """Follow faces in moving pictures; a folder's images have nothing to do with each other."""
     tracking = config.tracking
     if source.still:
-        return FaceTracker(TrackRules(most=config.max_faces))
-    return FaceTracker(TrackRules(tracking.births, tracking.misses, tracking.expire, config.max_faces),
-                       tracking.detect_every)
+        return TrackRules(most=config.max_faces), 1
+    return TrackRules(tracking.births, tracking.misses, tracking.expire, config.max_faces), tracking.detect_every
 
 
 def _steady_rules(config: StreamConfig) -> SteadyRules:
@@ -218,10 +219,11 @@ def _pieces(config: StreamConfig, state: Path | None, health: Health) -> list[Pi
         mode = CameraMode(new.camera_width, new.camera_height, new.camera_fps)
         return open_source(new.source, mode, new.recovery)
 
+    model = ("model", "precision", "target", "threads", "cache", "threshold")
     return [
-        Piece("reading", ("model", "precision", "target", "threads", "cache", "threshold"), open_model),
-        Piece("detector", ("faces", "face_precision", "face_side", "face_threshold", "max_faces", "target", "cache",
-                           "threads"), open_faces),
+        Piece("reading", model, open_model),
+        # another reading counts failures under another name, perhaps on another target; a network that stays stays open
+        Piece("detector", ("faces", "face_precision", "face_side", "face_threshold", "max_faces", *model), open_faces),
         Piece("source", ("source", "camera_width", "camera_height", "camera_fps", "recovery"), open_camera),
         *sink_pieces(health)]
 

@@ -31,6 +31,13 @@ class FaceTracker:
         self._frames = 0  # since then; 0: this one was
         self._due = True
 
+    def use(self, rules: TrackRules, every: int) -> None:
+        """Go on with these; where they are others than before, every track ends, and only their numbers go on."""
+        if (rules, every) != (self._rules, self._every):
+            self._rules, self._every = rules, every
+            self._tracks = Tracks(rules, self.given)
+            self._forget()
+
     @property
     def living(self) -> frozenset[int]:
         """The numbers of all tracks that have not ended, those out of sight included."""

@@ -66,11 +66,11 @@ class _Track:
 class Tracks:
     """All tracks that have not ended: at most twice as many as are shown."""
 
-    def __init__(self, rules: TrackRules = ANY_FACE):
-        """Start without tracks."""
+    def __init__(self, rules: TrackRules = ANY_FACE, given: int = 0):
+        """Start without tracks; `given` were numbered before."""
         self._rules = rules
         self._tracks: list[_Track] = []
-        self.given = 0  # the last number; none is given twice
+        self.given = given  # the last number; none is given twice
 
     @property
     def living(self) -> frozenset[int]:

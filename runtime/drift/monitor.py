@@ -78,7 +78,7 @@ class DriftMonitor:
         self._tracks: dict[int, tuple[float, float]] = {}  # when its next sample is due, and the pause after that
         self._samples = self._dropped = self._accepted = 0
         self._failed = ""
-        self._stopping = False
+        self._stopping, self._waited_for_until = False, math.inf
         self._thread = threading.Thread(target=self._work, name="drift", daemon=True)
         self._thread.start()
 
@@ -141,14 +141,23 @@ class DriftMonitor:
                 "compared_with": "calibration" if self.knows_calibration else "first samples",
                 "ranges": self._kept.facts(), "quantities": watches}
 
-    def close(self) -> None:
-        """Stop the worker after the sample in work; it writes the histograms. May be called twice."""
-        self._stopping = True
+    def stop(self) -> None:
+        """Ask the worker to end after the sample in work, as `gone` will tell; it writes the histograms before."""
+        self._stopping, self._waited_for_until = True, time.monotonic() + CLOSING_SECONDS
         with suppress(queue.Empty):
             while True:
                 self._queue.get_nowait()
         with suppress(queue.Full):
             self._queue.put_nowait("stop")
+
+    @property
+    def gone(self) -> bool:
+        """Whether a worker that was stopped has ended, or hangs, so that nobody waits for it any longer."""
+        return not self._thread.is_alive() or time.monotonic() >= self._waited_for_until
+
+    def close(self) -> None:
+        """Stop the worker and wait for its end. May be called twice."""
+        self.stop()
         self._thread.join(CLOSING_SECONDS)
 
     def _work(self) -> None:

@@ -40,6 +40,7 @@ class StreamDrift:
         """Watch what `pieces["reading"]` is; histograms are kept in the state folder, if there is one."""
         self._pieces, self._state = pieces, state
         self._monitor: DriftMonitor | None = None
+        self._leaving: DriftMonitor | None = None  # writes the histograms that the next one goes on from
         self._of: tuple[object, object] | None = None
         self._told, self._tell_at = "", time.monotonic() + TELL_SECONDS
         self._export_asked = False
@@ -86,20 +87,23 @@ class StreamDrift:
 
     def close(self) -> None:
         """Stop the worker; the histograms are written."""
-        if self._monitor:
-            self._monitor.close()
+        if monitor := self._monitor or self._leaving:
+            monitor.close()
         if self._before is not None:
             signal.signal(signal.SIGUSR1, self._before)
             self._before = None
 
     def _follow(self) -> None:
-        """Watch the engine that is open now, as the configuration says now."""
+        """Watch the engine that is open now, as the configuration says now; frames do not wait for the one before."""
         reading, config = self._pieces["reading"], self._pieces.config.drift
         if self._of == (reading, config):
             return
         if self._monitor:
-            self._monitor.close()
-        self._of, self._monitor = (reading, config), None
+            self._monitor.stop()
+            self._leaving, self._monitor, self._of = self._monitor, None, None
+        if self._leaving and not self._leaving.gone:
+            return
+        self._of, self._leaving = (reading, config), None
         if not config.enabled:
             return
         from runtime.drift.kept_ranges import FILE

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,13 +18,15 @@ from kiosk import Manager
 
 from runtime.errors import BadConfig, MienError, Unavailable
 from runtime.health import Health
+from runtime.metrics import MetricsServer
 from runtime.pieces import Piece, Pieces
-from runtime.reload import Current, CurrentSource, _reloadable, reload_pieces
+from runtime.reload import SECONDS, Current, CurrentSource, _reloadable, reload_pieces
 from runtime.stop_request import StopAsked, StopRequest
 from runtime.stream_config import StreamConfig, SupervisionConfig
 from runtime.systemd import Notifier
 
 OLD = StreamConfig("old", model="m")
+NO_METRICS = Piece("metrics", (), lambda config, beside: None)
 
 
 class Part:
@@ -50,7 +55,7 @@ def parts(log: list[str]) -> list[Piece]:
             return Part(log, str(value))
         return open_part
     return [Piece("reading", ("model",), opening("model")), Piece("source", ("source",), opening("source")),
-            Piece("video", ("video",), lambda config, beside: None)]
+            Piece("video", ("video",), lambda config, beside: None), NO_METRICS]
 
 
 def test_parts_close_in_the_reverse_order() -> None:
@@ -133,7 +138,8 @@ def test_what_a_rejected_part_said_of_itself_is_taken_back() -> None:
         if config.video:
             raise Unavailable("expected a video, found none")
 
-    pieces = Pieces([Piece("source", ("source",), open_source), Piece("video", ("video",), open_video)], OLD)
+    pieces = Pieces([Piece("source", ("source",), open_source), Piece("video", ("video",), open_video), NO_METRICS],
+                    OLD)
     with closing(Notifier({})) as notifier:
         reload_pieces(pieces, lambda: replace(OLD, source="new", video=Path("v")), told, health,  # type: ignore[arg-type]
                       notifier, StopRequest())
@@ -157,7 +163,7 @@ def test_what_only_a_start_reads_is_refused(new: StreamConfig) -> None:
 
 def in_turn(log: list[str]) -> list[Piece]:
     """The video is alone, as a port is."""
-    model, source, _ = parts(log)
+    model, source, *_ = parts(log)
 
     def open_video(config: StreamConfig, beside: Any) -> Part:
         if config.video == Path("taken"):
@@ -217,7 +223,7 @@ def test_the_watchdog_hears_of_a_reload_that_takes_longer_than_it_waits(tmp_path
         time.sleep(1.0 if config.source == "new" else 0)
         return Part([], config.source)
 
-    pieces = Pieces([parts([])[0], Piece("source", ("source",), open_slowly)], OLD)
+    pieces = Pieces([parts([])[0], Piece("source", ("source",), open_slowly), NO_METRICS], OLD)
     pieces["reading"].fallback = ""
     with closing(Manager(tmp_path / "notify")) as manager:
         with closing(Notifier({**manager.environment, "WATCHDOG_USEC": "800000"})) as notifier:
@@ -226,6 +232,34 @@ def test_the_watchdog_hears_of_a_reload_that_takes_longer_than_it_waits(tmp_path
         heard = manager.heard()
     assert heard[0].startswith("RELOADING=1") and heard[-1].startswith("READY=1")
     assert heard[1:-1].count("WATCHDOG=1") >= 2
+
+
+def test_a_reload_is_alive_for_as_long_as_the_watchdog_hears_of_it_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (mien[metrics])")
+    now, alive = 0.0, list[bool]()
+    monkeypatch.setattr("runtime.metrics.time", SimpleNamespace(monotonic=lambda: now))
+
+    def open_slowly(config: StreamConfig, beside: Any) -> Part:
+        nonlocal now
+        for seconds in (SECONDS - 1, 2.0) if config.source == "new" else ():
+            now += seconds
+            alive.append(live())
+        return Part([], config.source)
+
+    def live() -> bool:
+        with closing(HTTPConnection("127.0.0.1", pieces["metrics"].port, timeout=10)) as connection:
+            connection.request("GET", "/livez")
+            return connection.getresponse().status == 200
+
+    metrics = Piece("metrics", (), lambda config, beside: MetricsServer(config.metrics, Health()))
+    with Pieces([parts([])[0], Piece("source", ("source",), open_slowly), metrics], OLD) as pieces:
+        pieces["reading"].fallback = ""
+        with closing(Notifier({})) as notifier:
+            reload_pieces(pieces, lambda: replace(OLD, source="new"), Told(), Health(), notifier,  # type: ignore[arg-type]
+                          StopRequest())
+        assert [*alive, live()] == [True, False, True]
 
 
 class Told:
@@ -268,6 +302,43 @@ def test_a_reload_that_fails_says_why_and_changes_nothing(
     pieces, event = reload_with(load)
     assert (event["event"], event["done"]) == ("reload", False) and why in event["why"] and why in caplog.text
     assert pieces.config == OLD
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_old_part_that_fails_to_close_is_told_and_the_new_one_goes_on(
+    alone: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Sticking(Part):
+        def close(self) -> None:
+            raise OSError(errno.EIO, f"{self.what} sticks")
+
+    log, told = list[str](), Told()
+    monkeypatch.setattr(Part, "fallback", "", raising=False)
+    sticking = Piece("source", ("source",), lambda config, beside: Sticking(log, config.source), alone)
+    pieces = Pieces([parts(log)[0], sticking, NO_METRICS], OLD)
+    with closing(Notifier({})) as notifier:
+        reload_pieces(pieces, lambda: replace(OLD, source="new", model="n"), told, Health(),  # type: ignore[arg-type]
+                      notifier, StopRequest())
+    assert told.events[-1]["done"] and (pieces["source"].what, pieces["reading"].what) == ("new", "n")
+    assert pieces.config.source == "new" and "close m" in log
+    assert "old sticks" in caplog.text and "the old configuration goes on" not in caplog.text
+
+
+def test_why_a_part_failed_is_told_also_where_the_old_one_does_not_come_back() -> None:
+    opened = []
+
+    def open_once(config: StreamConfig, beside: Any) -> Part:
+        opened.append(config.source)
+        if len(opened) in (2, 3):
+            raise Unavailable(f"expected {config.source}, found it taken")
+        return Part([], config.source)
+
+    pieces = Pieces([Piece("source", ("source",), open_once, alone=True)], OLD)
+    with pytest.raises(Unavailable, match="expected new"):
+        pieces.replace(replace(OLD, source="new"))
+    assert pieces["source"] is None
+    pieces.open_again("source")
+    assert pieces["source"].what == "old"
 
 
 def test_an_error_of_our_own_making_is_not_swallowed() -> None:

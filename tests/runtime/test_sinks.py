@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -27,7 +28,7 @@ from runtime.event_files import EventFiles
 from runtime.health import Change, Health
 from runtime.pieces import Piece, Pieces
 from runtime.reload import reload_pieces
-from runtime.sinks import Sinks, sink_pieces
+from runtime.sinks import FIRST_WAIT, LONGEST_WAIT, Sinks, sink_pieces
 from runtime.stop_request import StopRequest
 from runtime.stream_config import MetricsConfig, MqttConfig, StreamConfig
 from runtime.systemd import Notifier
@@ -109,11 +110,38 @@ def test_a_server_that_neither_address_takes_is_a_trouble(
         raise OSError(errno.EADDRINUSE, "Address already in use")
 
     running, config = serving
-    monkeypatch.setattr("runtime.metrics.MetricsServer", taken)
-    with pytest.raises(Unavailable, match="in use"):
-        running.pieces.replace(replace(config, metrics=MetricsConfig(config.metrics.port, "127.0.0.2")))
+    now = time.monotonic() + FIRST_WAIT
+    monkeypatch.setattr("runtime.sinks.time", SimpleNamespace(monotonic=lambda: now))
+    with monkeypatch.context() as neither:
+        neither.setattr("runtime.metrics.MetricsServer", taken)
+        with pytest.raises(Unavailable, match="in use"):
+            running.pieces.replace(replace(config, metrics=MetricsConfig(config.metrics.port, "127.0.0.2")))
+        running.sinks.report()
+    assert running.health.state == "degraded" and "in use" in running.health.troubles["metrics"]
+    now += LONGEST_WAIT
     running.sinks.report()
-    assert running.health.state == "degraded" and "restart" in running.health.troubles["metrics"]
+    assert running.health.state == "running" and ready("127.0.0.1", config.metrics.port) == 200
+
+
+def test_a_port_that_was_taken_at_the_start_is_tried_again_ever_later_and_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (mien[metrics])")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = StreamConfig("s", metrics=MetricsConfig(port=taken.getsockname()[1]))
+        running, now, tries = Running(config), time.monotonic(), []
+        monkeypatch.setattr("runtime.sinks.time", SimpleNamespace(monotonic=lambda: now))
+        for _ in range(300):  # five minutes
+            now += 1
+            running.sinks.report()
+            tries.append(running.sinks.counts()["metrics_retries"])
+        assert tries[0] == 1 and tries[59] == 6 and tries[-1] == 10
+        assert [list(change.troubles) for change in running.changes] == [["metrics"]]
+        assert caplog.text.count("expected to serve metrics") == 1
+    now += 60
+    with closing(running):
+        running.sinks.report()
+        assert running.health.state == "running" and ready("127.0.0.1", config.metrics.port) == 200
 
 
 def test_a_video_that_the_disk_does_not_flush_is_no_reload_that_failed(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +24,7 @@ import pytest
 from kiosk import ROOT, Manager, events_in, folder_of
 
 from runtime import reading, stream
+from runtime.card import load_model, save_card
 from runtime.drift.config import DriftConfig
 from runtime.engines import shared
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -33,7 +36,7 @@ from runtime.health import Health
 from runtime.pieces import Pieces
 from runtime.privacy import RecordingConfig
 from runtime.stream import StreamConfig, run_stream
-from runtime.stream_config import MetricsConfig, SupervisionConfig
+from runtime.stream_config import MetricsConfig, SupervisionConfig, TrackingConfig
 from runtime.supervision import state_folder
 
 
@@ -156,6 +159,51 @@ def test_a_new_threshold_opens_no_second_engine(
     reload = next(e for e in events_in(tmp_path / "e.jsonl") if e["event"] == "reload")
     assert (reload["done"], reload["changed"], frames[0]) == (True, ["detector"], 5)
     assert opened == ["expression", "face"]
+
+
+def test_after_a_reload_a_detector_that_fails_is_counted_under_the_new_model(
+    tmp_path: Path, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = shutil.copytree(tiny_model, tmp_path / "other")
+    save_card(other, dataclasses.replace(load_model(other).card, name="other"))
+    real, frames = ModelDetector.detect, [0]
+
+    def detect(self: ModelDetector, frame: np.ndarray) -> Faces:
+        frames[0] += 1
+        if frames[0] == 2:
+            os.kill(os.getpid(), signal.SIGHUP)
+        if frames[0] == 4:
+            raise MienError("expected ONNX Runtime to run the graph, found: CUDA error 700")
+        return real(self, frame)
+
+    monkeypatch.setattr(ModelDetector, "detect", detect)
+    config = StreamConfig(str(pictures), model=str(tiny_model), supervision=SupervisionConfig(state=tmp_path / "state"))
+    with pytest.raises(RestartNeeded, match="CUDA error 700"):
+        run_stream(config, lambda: dataclasses.replace(config, model=str(other)))
+    assert json.loads((tmp_path / "state" / FILE).read_text())["model"] == "other"
+
+
+def test_a_reload_from_pictures_to_a_clip_follows_faces_at_the_new_cadence(
+    tmp_path: Path, tiny_model: Path, pictures: Path, face_photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, picture = tmp_path / "clip.avi", cv2.resize(face_photo, (320, 376))
+    writer = cv2.VideoWriter(str(clip), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MJPG"), 10.0, (320, 376))
+    for _ in range(12):
+        writer.write(picture)
+    writer.release()
+    real, frames = ModelDetector.detect, [0]
+
+    def detect(self: ModelDetector, frame: np.ndarray) -> Faces:
+        frames[0] += 1
+        if frames[0] == 2:
+            os.kill(os.getpid(), signal.SIGHUP)
+        return real(self, frame)
+
+    monkeypatch.setattr(ModelDetector, "detect", detect)
+    config = StreamConfig(str(pictures), model=str(tiny_model))
+    moving = dataclasses.replace(config, source=str(clip), tracking=TrackingConfig(6, births=1, expire=60.0))
+    summary = run_stream(config, lambda: moving)
+    assert (summary.frames, summary.detections) == (2 + 12, 2 + 2), "each of two pictures, then every sixth frame"
 
 
 def test_a_rejected_reload_leaves_no_part_behind_for_the_next(

@@ -60,6 +60,16 @@ def test_a_newcomer_is_confirmed_by_the_next_frames(face_photo: np.ndarray) -> N
     assert [i for i, a in enumerate(looked(tracker, pan(face_photo, 14))) if a] == [0, 1, 2, 12]
 
 
+def test_another_cadence_ends_the_tracks_and_goes_on_with_their_numbers(face_photo: np.ndarray) -> None:
+    tracker, frames = FaceTracker(), list(pan(face_photo, 12))
+    assert all(looked(tracker, iter(frames[:4]))) and tracker.living == {1}
+    tracker.use(TrackRules(), 1)  # the same: nothing ends
+    assert tracker.living == {1}
+    tracker.use(TrackRules(), 5)
+    assert looked(tracker, iter(frames[4:])) == [True, *[False] * 4, True, False, False]
+    assert tracker.living == {2} and tracker.given == 2
+
+
 def test_a_lost_face_is_looked_for_at_once(face_photo: np.ndarray) -> None:
     tracker, frames = FaceTracker(every=10), list(pan(face_photo, 3))
     looked(tracker, iter(frames))

@@ -7,8 +7,10 @@ import json
 import math
 import os
 import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -139,6 +141,44 @@ def test_a_signal_has_the_histograms_written_and_a_reload_switches_the_monitor_o
     code, summary, told = finish(running)
     assert (code, summary["ended"]) == (0, "stopped"), told
     assert not ranges.exists()
+
+
+def test_frames_do_not_wait_for_the_monitor_that_a_reload_replaces(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes, may_write = threading.Event(), threading.Event()
+    real = monitor.KeptRanges.write
+
+    def write(self: monitor.KeptRanges, reference: Any) -> None:
+        writes.set()
+        may_write.wait(30)
+        real(self, reference)
+
+    monkeypatch.setattr(monitor.KeptRanges, "write", write)
+    monkeypatch.setattr(monitor, "CLOSING_SECONDS", 20.0)
+    reading = SimpleNamespace(model=load_model(model), graph="fp32", precision="fp32",
+                              engine=SimpleNamespace(target="cpu"))
+    pieces: Any = OpenPieces(reading=reading)
+    pieces.config = StreamConfig("s", drift=EAGER)
+    drift = stream_drift.StreamDrift(pieces, tmp_path)
+    frame = (np.zeros((0, 1, 48, 48), np.uint8), np.zeros((0, 4)), [], [], 0.0)
+    try:
+        old = drift._monitor
+        pieces.config = StreamConfig("s", drift=dataclasses.replace(EAGER, tolerance=2.0))
+        drift.read(*frame)
+        assert writes.wait(30) and old is not None and not old.gone
+        assert drift.status() == stream_drift.OFF, "two would write one file"
+        may_write.set()
+        wait_until(lambda: old.gone)
+        drift.read(*frame)
+        assert drift.status()["state"] == "watching"
+    finally:
+        may_write.set()
+        drift.close()
+
+
+class OpenPieces(dict[str, Any]):
+    """Parts by name, and their configuration."""
 
 
 def test_the_status_is_plain_json(tmp_path: Path, pictures: Path, model: Path) -> None:
