@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 def verb_export(args: argparse.Namespace) -> int:
     """Export a checkpoint as a model directory: fp32.onnx, fp16.onnx, golden.npz, card.json; or a model for servers."""
+    server_verbs.require_flags_of_one_form(args)
     if args.triton or args.deepstream:
         return server_verbs.export_for_server(args)
     if args.out is None:
@@ -48,7 +49,7 @@ def verb_export(args: argparse.Namespace) -> int:
 
     network, facts = load_network(args.checkpoint)
     faces, labels = _proof(facts, args.data) if args.data else (None, None)
-    card = model_from_checkpoint(network, facts, args.out, faces, args.margin, labels)
+    card = model_from_checkpoint(network, facts, args.out, faces, args.margin or 0.0, labels)
     proof = card.metrics["export"]
     for graph, entry in card.graphs.items():
         say(f"{args.out / entry.file}  {entry.bytes / 1e6:.2f} MB  worst |Δlogit| against PyTorch "
@@ -194,7 +195,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("checkpoint", type=Path, help="a run's best or last; for servers a model directory")
     p.add_argument("--out", type=Path, help="the model directory; its last part is the model's name")
     p.add_argument("--data", type=Path, help="prove the graphs on FER2013's PublicTest instead of generated faces")
-    p.add_argument("--margin", type=float, default=0.0, help="share the stream's crop adds to the detector's box")
+    p.add_argument("--margin", type=float, help="share the stream's crop adds to the detector's box (0)")
     server_verbs.add_server_flags(p)
 
     p = verb("calibrate", verb_calibrate)

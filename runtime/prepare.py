@@ -1,17 +1,19 @@
 """What `mien prepare` does before a service starts: compile the engine it will open, and hold it to PyTorch's answers.
 
-A oneshot that may write the cache; the service only reads it. Knows nothing of cameras or faces.
+On the CPU nothing is compiled: the graph itself is opened and held to them. A oneshot that may write the cache; the
+service only reads it. Knows nothing of cameras or faces.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.card import Model
-from runtime.engines import GPU_TARGETS, graph_for, open_prepared
+from runtime.card import PRECISIONS, Model
+from runtime.engines import GPU_TARGETS, graph_for, open_graph_on_cpu, open_prepared
 from runtime.engines.cache import EngineCache
 from runtime.engines.prepared_engine import PreparedEngine, prepare_engine, replace_engine
 from runtime.errors import BadModel, GpuLost, Unavailable
@@ -43,28 +45,41 @@ class Proven:
 
 @dataclass(frozen=True)
 class OnCpu:
-    """Nothing was prepared: `target` means the CPU here, and why."""
+    """Nothing was compiled: `target` means the CPU here, and why; and how far from PyTorch the golden faces were."""
 
     target: str
     why: str
+    agreement: Agreement
 
     def to_text(self) -> str:
         """Return one line for a person."""
-        return f"{self.target} runs on the CPU here: nothing to prepare; {self.why}"
+        return (f"{self.target} runs on the CPU here: nothing to compile; {self.why}  golden faces: worst |Δlogit| "
+                f"{self.agreement.largest:.2g}, {self.agreement.bound:.2g} allowed")
+
+
+def precisions_of(model: Model, asked: Sequence[str], target: str, every: bool) -> list[str]:
+    """Return what to prepare of a model: `asked`, and with `every` on the CPU, where it costs a moment, all it has.
+
+    A stream comes to the others when an engine fails, or a person edits its configuration; a canary opens none of them.
+    """
+    on_cpu = target == "cpu" or (target == "auto" and not find_gpu(Path("/")))
+    others = [precision for precision in PRECISIONS if every and on_cpu and precision in model.card.graphs]
+    return list(dict.fromkeys([*asked, *others]))
 
 
 def prepare(model: Model, precision: str, target: str, cache: EngineCache, timeout_seconds: float) -> Proven | OnCpu:
     """Leave a proven engine in the cache, where `target` needs one; `auto` needs none where the service finds none.
 
-    Raises Unavailable, BadInput, BadModel, Departure where a fresh engine is not PyTorch's, and MienError.
+    Where the CPU will do the work, the graph is opened and proven there instead. Raises Unavailable, BadInput,
+    BadModel, Departure where a fresh engine is not PyTorch's, and MienError.
     """
     graph_for(precision, target)
     if target == "cpu":
-        return OnCpu(target, "it compiles nothing")
+        return _prove_on_cpu(model, precision, target, "as asked")
     if target != "auto":
         return _prepare_proven(model, precision, target, cache, timeout_seconds)
     if not find_gpu(Path("/")):
-        return OnCpu(target, "no NVIDIA GPU was found")
+        return _prove_on_cpu(model, precision, target, "no NVIDIA GPU was found")
     return _prepare_first(model, precision, cache, timeout_seconds)
 
 
@@ -78,7 +93,18 @@ def _prepare_first(model: Model, precision: str, cache: EngineCache, timeout_sec
             raise
         except Unavailable as error:
             missing.append(str(error))
-    return OnCpu("auto", "; ".join(missing))  # as `open_engine` will, so a unit that requires this one must start
+    # as `open_engine` will, so a unit that requires this one must start
+    return _prove_on_cpu(model, precision, "auto", "; ".join(missing))
+
+
+def _prove_on_cpu(model: Model, precision: str, target: str, why: str) -> OnCpu:
+    """Open a graph with ONNX Runtime, and hold it to the golden logits. Raises BadModel, Departure, MienError."""
+    graph = graph_for(precision, "cpu")
+    engine = open_graph_on_cpu(model, graph)
+    try:
+        return OnCpu(target, why, require_agreement(model, engine, graph))
+    finally:
+        engine.close()
 
 
 def _prepare_proven(model: Model, precision: str, target: str, cache: EngineCache, timeout_seconds: float) -> Proven:

@@ -92,11 +92,11 @@ def verb_purge(args: argparse.Namespace) -> int:
 
 
 def verb_prepare(args: argparse.Namespace) -> int:
-    """Compile the engines that a stream will open on the GPU that is here, prove each on golden faces, keep them."""
+    """Compile what a stream will open on the GPU here, prove it on golden faces, keep it; on a CPU only prove."""
     from runtime.card import load_model
     from runtime.engines.cache import EngineCache, engine_folder
     from runtime.faces import detector_model
-    from runtime.prepare import OnCpu, prepare
+    from runtime.prepare import OnCpu, precisions_of, prepare
     from runtime.stream_config import StreamConfig, load_config
 
     logging.basicConfig(format="mien: %(message)s")
@@ -106,10 +106,12 @@ def verb_prepare(args: argparse.Namespace) -> int:
         raise BadInput(f"expected a quota and a time above 0, found {args.quota_mb} MiB and {args.timeout:g} s")
     cache = EngineCache(engine_folder(args.cache or asked.cache), quota_bytes=args.quota_mb << 20)
     engines, on_cpu = [], {}
-    wanted = [(model, precision, precision) for precision in args.precision or [asked.precision]]
+    wanted = [(model, precision, precision)
+              for precision in precisions_of(model, args.precision or [asked.precision], target, args.every)]
     detector = None if args.model else detector_model(asked.faces)
     if detector:
-        wanted.append((detector, asked.face_precision, f"{detector.card.name} {asked.face_precision}"))
+        wanted += [(detector, precision, f"{detector.card.name} {precision}")
+                   for precision in precisions_of(detector, [asked.face_precision], target, args.every)]
     for each, precision, name in wanted:
         done = prepare(each, precision, target, cache, args.timeout)
         say(f"{each.card.name} {precision}: {done.to_text()}")
@@ -211,6 +213,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("model", nargs="?", help="a model directory, or a shipped model's name")
     p.add_argument("--config", type=Path, help="the service's stream.yaml; what is given here overrides it")
     p.add_argument("--precision", nargs="+", choices=["fp32", "fp16", "int8"])
+    p.add_argument("--every", action="store_true",
+                   help="on the CPU also the precisions that nobody asks for: a stream falls back to them")
     p.add_argument("--target", choices=["auto", "cpu", "tensorrt", "tensorrt-rtx"])
     p.add_argument("--cache", type=Path, help="where engines are kept; ~/.cache/mien/engines unless said otherwise")
     p.add_argument("--quota-mb", type=int, default=1024, help="what all engines there may take, MiB; oldest go first")

@@ -6,6 +6,7 @@ import io
 import json
 import platform
 import subprocess
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,15 @@ from tiny_model import TinyNetwork, write_tiny_model
 from export.bundle.make import manifest_of, sign, write_bundle
 from runtime.bundle.manifest import TARGETS, Manifest
 
+# What a kiosk's package must hold for JetPack 6, and what mien's own wheel says that it requires
+NEEDED = ("numpy-2.2.6-cp310-cp310-manylinux_2_28_aarch64",
+          "opencv_python_headless-4.14.0-cp37-abi3-manylinux2014_aarch64",
+          "PyYAML-6.0.3-cp310-cp310-manylinux2014_aarch64", "onnxruntime-1.23.2-cp310-cp310-manylinux_2_28_aarch64",
+          "tqdm-4.70.1-py3-none-any", "prometheus_client-0.26.0-py3-none-any")
+REQUIRES = ("numpy>=1.26", "opencv-python-headless>=4.8,<6", "PyYAML>=6.0", "onnxruntime>=1.18", "tqdm>=4.65",
+            'torch>=2.6; extra == "train"', 'prometheus-client>=0.20; extra == "metrics"',
+            'paho-mqtt>=2.1; extra == "mqtt"', 'starlette>=0.40; extra == "dashboard"',
+            'uvicorn>=0.30; extra == "dashboard"', 'cuda-python<13,>=12.6; extra == "jetson"')
 HERE = next(target for target in reversed(TARGETS) if TARGETS[target] == platform.machine())
 
 
@@ -39,6 +49,14 @@ def kiosk_files(folder: Path, port: int = 9464, seed: int = 0, **config: Any) ->
               "metrics": {"port": port}, **config}
     files = {f"models/tiny/{path.name}": path.read_bytes() for path in sorted(model.iterdir())}
     return files | {"stream.yaml": json.dumps(values).encode(), "NOTICE.txt": b"seen\n"}
+
+
+def kiosk_wheels(*names: str) -> dict[str, bytes]:
+    """Return mien's wheel, which only says what it requires, and others that are empty."""
+    own = io.BytesIO()
+    with zipfile.ZipFile(own, "w") as made:
+        made.writestr("mien-0.1.0.dist-info/METADATA", "".join(f"Requires-Dist: {each}\n" for each in REQUIRES))
+    return {"wheels/mien-0.1.0-py3-none-any.whl": own.getvalue(), **{f"wheels/{name}.whl": b"" for name in names}}
 
 
 def write_kiosk(path: Path, key: Path, version: str, files: dict[str, bytes], target: str = HERE) -> Manifest:

@@ -24,7 +24,7 @@ from bundles import make_key, trust
 ROOT = Path(__file__).resolve().parent.parent
 
 WRAPPER = """#!{python} -I
-# The device's mien. With a file `fault` beside it, the connection dies at that step, once.
+# The device's mien. With a file `fault` beside it, the connection dies at that step, once; the nth time it is taken.
 import os, signal, subprocess, sys, time
 from pathlib import Path
 
@@ -38,9 +38,11 @@ def cut():
         process = int(words[2].split()[1])
 
 fault = Path({fault!r})
-step, when = fault.read_text().split() if fault.exists() else ("", "")
+step, when, nth = fault.read_text().split() if fault.exists() else ("", "", "1")
 mien = [sys.executable, "-I", "-m", "mien", *sys.argv[1:]]
-if step and step in sys.argv[1:3]:
+if step and step in sys.argv[1:3] and int(nth) > 1:
+    fault.write_text(f"{{step}} {{when}} {{int(nth) - 1}}")
+elif step and step in sys.argv[1:3]:
     fault.unlink()
     if when == "before":
         cut()

@@ -100,7 +100,7 @@ def bundled_config(path: Path, model: str, faces: str) -> bytes:
 
 
 def units() -> dict[str, bytes]:
-    """Return the systemd units and the polkit rule that ship, by path."""
+    """Return the systemd units that ship, by path."""
     return {f"units/{path.name}": path.read_bytes() for path in sorted(UNITS.iterdir()) if path.is_file()}
 
 

@@ -16,10 +16,11 @@ from runtime.bundle.manifest import TARGETS
 from runtime.bundle.unpack import SignedManifest
 from runtime.errors import MienError
 from runtime.slots.canary import PREPARE_SECONDS
-from runtime.slots.verbs import RESTART
+from runtime.slots.restart import SECONDS as RESTART_SECONDS
 
 Tell = Callable[[str, str], None]  # step, detail
 STEPS = ("preflight", "upload", "verify", "prepare", "canary", "switch", "restart", "watch")
+DECIDING_SECONDS = 60 + 2 * RESTART_SECONDS  # the new slot's start, and where that fails the old one's
 UPLOAD_BYTES_PER_SECOND = 100_000  # a kiosk's mobile line at its worst; what takes longer is a broken connection
 
 
@@ -34,7 +35,7 @@ class Plan:
     starts: int = 5
     poll: float = 15.0
     canary: tuple[str, ...] = ()  # flags of mien slot canary
-    restart: str = RESTART
+    restart: str | None = None  # a command there instead of its mien-restart.socket
     reserve_mb: int | None = None
     force: bool = False
 
@@ -42,6 +43,11 @@ class Plan:
     def rules(self) -> tuple[str, ...]:
         """How the device judges the slot, as flags: told at the switch too, since its timer may look first."""
         return ("--minutes", str(self.minutes), "--patience", str(self.patience), "--starts", str(self.starts))
+
+    @property
+    def restarting(self) -> tuple[str, ...]:
+        """How the device restarts its service, as flags."""
+        return () if self.restart is None else ("--restart", self.restart)
 
     @property
     def slot(self) -> str:
@@ -83,7 +89,7 @@ def _update(host: Host, plan: Plan, step: Tell, done: list[str], dry_run: bool) 
     _preflight(host, plan)
     if not dry_run and status["interrupted"]:
         step("watch", "an interrupted rollback is ended first")
-        host.slot("rollback", "--uncommitted", "--restart", plan.restart)
+        host.slot("rollback", "--uncommitted", *plan.restarting, seconds=DECIDING_SECONDS)
         status = host.slot("status")
     state = status["slots"].get(slot, {}).get("state")
     runs = status["current"] == slot
@@ -95,8 +101,8 @@ def _update(host: Host, plan: Plan, step: Tell, done: list[str], dry_run: bool) 
                        tuple(done))
     if not runs:
         _bring(host, plan, step, state)
-    step("restart", plan.restart)
-    host.run(["sh", "-c", plan.restart], 180.0)  # a service that does not start is what watching finds out
+    step("restart", plan.restart or "")
+    host.slot("restart", *plan.restarting, seconds=DECIDING_SECONDS)  # where it fails the device goes back
     return _watch(host, plan, step, done)
 
 
@@ -138,7 +144,7 @@ def _watch(host: Host, plan: Plan, step: Tell, done: list[str]) -> Outcome:
     deadline = time.monotonic() + plan.minutes * 60 * 3 + plan.patience * 3 + 60
     said = ""
     while time.monotonic() < deadline:
-        decision = host.slot("commit", *plan.rules, "--restart", plan.restart, seconds=300.0)
+        decision = host.slot("commit", *plan.rules, *plan.restarting, seconds=DECIDING_SECONDS)
         if decision["verdict"] != "waiting":
             break
         if decision["reason"] != said:

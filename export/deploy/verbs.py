@@ -49,7 +49,8 @@ def _deploy(args: argparse.Namespace, hosts: list[Host]) -> int:
 
 def _ask_each(args: argparse.Namespace, hosts: list[Host]) -> int:
     found, failed = {}, False
-    words = [] if args.bundle == "status" else ["--reason", "mien deploy rollback", "--restart", args.restart]
+    words = [] if args.bundle == "status" else ["--reason", "mien deploy rollback",
+                                                *(["--restart", args.restart] if args.restart is not None else [])]
     for host in hosts:
         try:
             values = host.slot(args.bundle, *words, seconds=300.0)
@@ -68,7 +69,7 @@ def _ask_each(args: argparse.Namespace, hosts: list[Host]) -> int:
 
 def add_verbs(verb: AddVerb) -> None:
     """Declare the verb and its flags."""
-    from runtime.slots.verbs import PREFIX, RESTART
+    from runtime.slots.verbs import PREFIX, RESTART_HELP
 
     p = verb("deploy", verb_deploy)
     p.add_argument("bundle", help="a bundle; or the word status, or rollback")
@@ -84,7 +85,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--budget-ms", type=float, default=0.0, help="most ms a frame may take at p95; 0: any")
     p.add_argument("--canary-source", default="", help="instead of the configured source, which may be in use")
     p.add_argument("--reserve-mb", type=int, help="MiB that must stay free there beside the bundle (200)")
-    p.add_argument("--restart", default=RESTART, help="the command there that restarts the service")
+    p.add_argument("--restart", metavar="COMMAND", help=f"there, {RESTART_HELP}")
     p.add_argument("--prefix", default=str(PREFIX), help="where slots lie there")
     p.add_argument("--remote-mien", default=str(PREFIX / "base/bin/mien"), help="the mien that it was set up with")
     p.add_argument("--ssh-config", type=Path, help="a file for ssh -F")

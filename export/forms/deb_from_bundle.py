@@ -17,6 +17,7 @@ from export.forms.deb_file import Deb, Link, gzipped
 from runtime.bundle.archive import StrictReader
 from runtime.bundle.manifest import CONFIG, TARGETS, Manifest
 from runtime.bundle.unpack import MANIFEST, SIGNATURE, read_manifest, unpack
+from runtime.config import parse_yaml
 from runtime.errors import BadInput
 
 SCRIPTS = Path(__file__).parent
@@ -73,9 +74,9 @@ def deb_of(bundle: OpenedBundle, signers: bytes, maintainer: str) -> Deb:
                  changelog(package, manifest.version, maintainer).encode())}
     for path, content in files.items():
         if path.startswith("units/"):
-            folder = "/usr/share/polkit-1/rules.d" if path.endswith(".rules") else "/lib/systemd/system"
-            tree[f"{folder}/{path.removeprefix('units/')}"] = content
-    scripts = {name: (SCRIPTS / name).read_bytes().replace(b"@PACKAGE@", package.encode())
+            tree[f"/lib/systemd/system/{path.removeprefix('units/')}"] = content
+    scripts = {name: (SCRIPTS / name).read_bytes().replace(b"@PACKAGE@", package.encode()).replace(
+                   b"@VERSION@", manifest.version.encode())
                for name in ("postinst", "prerm", "postrm")}
     return Deb(control(package, manifest, python, maintainer), scripts, tree, (config, "/etc/mien/allowed_signers"))
 
@@ -86,11 +87,11 @@ def control(package: str, manifest: Manifest, python: tuple[int, int], maintaine
     wanted = [f"python3 (>= {major}.{minor})", f"python3 (<< {major}.{minor + 1})", "python3-venv", "adduser",
               "openssh-client"]
     # JetPack's own TensorRT and its Python; without them the kiosk runs on the CPU and says so
-    suggested = [*(["python3-libnvinfer"] if manifest.target.startswith("jetson-") else []), "polkitd | policykit-1"]
+    suggested = {"Recommends": "python3-libnvinfer"} if manifest.target.startswith("jetson-") else {}
     return {"Package": package, "Version": manifest.version,
             "Architecture": ARCHITECTURES[TARGETS[manifest.target]], "Maintainer": maintainer,
             "Section": "video", "Priority": "optional", "Depends": ", ".join(wanted),
-            "Recommends": ", ".join(suggested), "Provides": "mien-device", "Conflicts": "mien-device",
+            **suggested, "Provides": "mien-device", "Conflicts": "mien-device",
             "Description": "facial expressions from a camera, on this device\n"
                            f" A signed bundle of mien for {manifest.target}: networks, configuration, wheels and\n"
                            " systemd units. Engines for the GPU are compiled on the device, when the kiosk\n"
@@ -105,7 +106,8 @@ def changelog(package: str, version: str, maintainer: str) -> str:
 def required_python(files: dict[str, bytes]) -> tuple[int, int]:
     """Return the one Python that a bundle's wheels are for, once they are known to be enough. Raises BadInput.
 
-    Every name that mien's own wheel requires must come along, the metrics' too: a package asks no index.
+    Every name that mien's own wheel requires for the bundle's configuration must come along: a package asks no index.
+    What those require in turn is not looked at.
     """
     wheels = {path.rpartition("/")[2]: content for path, content in files.items() if path.endswith(".whl")}
     names = {_project(name.partition("-")[0]): name for name in wheels}
@@ -114,10 +116,11 @@ def required_python(files: dict[str, bytes]) -> tuple[int, int]:
                        "own, which the environment sees")
     if "mien" not in names:
         raise BadInput("expected mien's own wheel in the bundle, found none; make it without --wheel none")
-    missing = sorted(_required(wheels[names["mien"]]) - names.keys())
+    extras = extras_of(files[CONFIG]) if CONFIG in files else {"metrics"}
+    missing = sorted(_required(wheels[names["mien"]], extras) - names.keys())
     if missing:
-        raise BadInput(f"expected wheels of all that mien needs in the bundle, found none of {', '.join(missing)}; pip "
-                       "download them for the device, and mien bundle --wheels DIR")
+        raise BadInput(f"expected wheels of all that mien[{','.join(sorted(extras))}] needs in the bundle, found none "
+                       f"of {', '.join(missing)}; pip download them for the device, and mien bundle --wheels DIR")
     found = {match[1] for name in wheels for match in [re.search(r"-cp(3\d+)-cp3\d+-", name)] if match}
     if len(found) != 1:
         raise BadInput(f"expected wheels for one Python in the bundle, found them for {sorted(found) or 'any'}; pip "
@@ -125,14 +128,22 @@ def required_python(files: dict[str, bytes]) -> tuple[int, int]:
     return 3, int(found.pop()[1:])
 
 
-def _required(wheel: bytes) -> set[str]:
+def extras_of(config: bytes) -> set[str]:
+    """Return the extras of mien that a stream.yaml asks for; health is always served. Raises BadConfig."""
+    values = parse_yaml(config.decode(), CONFIG)
+    mqtt, page = (found if isinstance(found := values.get(key), dict) else {} for key in ("mqtt", "dashboard"))
+    asked = {"mqtt": mqtt.get("host"), "dashboard": page.get("port"), "jetson": values.get("target") == "tensorrt"}
+    return {"metrics", *(extra for extra, wanted in asked.items() if wanted)}
+
+
+def _required(wheel: bytes, extras: set[str]) -> set[str]:
     """Return the projects that mien's wheel names for a kiosk (https://packaging.python.org/specifications/core-metadata)."""
     with zipfile.ZipFile(io.BytesIO(wheel)) as opened:
         about = next(name for name in opened.namelist() if name.endswith(".dist-info/METADATA"))
         lines = opened.read(about).decode().splitlines()
     asked = [line.removeprefix("Requires-Dist: ") for line in lines if line.startswith("Requires-Dist: ")]
     return {_project(re.split(r"[ <>=!~;\[]", each)[0]) for each in asked
-            if "extra ==" not in each or re.search(r"extra == .metrics.", each)}
+            if not (extra := re.search(r"extra == .(\w+).", each)) or extra[1] in extras}
 
 
 def _project(name: str) -> str:

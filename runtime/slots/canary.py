@@ -31,10 +31,15 @@ class Trial:
     seconds: float = 300.0
 
 
-def prepare(slot: Path, caches: Path) -> str:
-    """Make the slot's environment, compile and prove its engines with it. Raises MienError."""
+def prepare(slot: Path, caches: Path, every: bool) -> str:
+    """Make the slot's environment, compile and prove its engines with it. Raises MienError.
+
+    every: on the CPU also the graphs that its configuration does not ask for. Before a switch a broken one is refused;
+    at a start it would keep a kiosk down that runs without it.
+    """
     made = make_venv(slot)
-    code, _, said = run_in(slot, ["prepare", "--config", f"bundle/{CONFIG}"], PREPARE_SECONDS, _cache(caches))
+    arguments = ["prepare", "--config", f"bundle/{CONFIG}", *(["--every"] if every else [])]
+    code, _, said = run_in(slot, arguments, PREPARE_SECONDS, _cache(caches))
     if code:
         raise MienError(f"expected {slot.name} to prepare its engines, found exit {code}: {last_line(said, 'silence')}")
     return f"{made}; {last_line(said, '')}"

@@ -98,7 +98,7 @@ class Slots:
 
     def previous(self) -> str:
         """Return the slot to roll back to, '' where none is."""
-        return next((slot for slot in reversed(self.committed()) if slot != self.current()), "")
+        return next((slot for slot in reversed(self._kept()) if slot != self.current()), "")
 
     def receive(self, stream: BinaryIO, force: bool = False) -> str:
         """Unpack a bundle into a fresh slot, verified byte by byte on its way; return the slot.
@@ -143,6 +143,9 @@ class Slots:
 
         after: the states in which it may be done. work: returns what is worth noting. Raises what it raises.
         """
+        if self.current() == slot:  # without the lock: who restarts the service holds it, and waits for this
+            self.require(slot)
+            return work()
         with self.alone():
             entry = self.require(slot)
             if entry.state not in (*after, "current", "committed"):
@@ -215,8 +218,9 @@ class Slots:
     def adopt(self, folder: Path) -> str:
         """Let a folder that a package installed be a committed slot; return it. Raises BadInput.
 
-        It becomes current where none is, or where an earlier version of the package was: a slot that `mien deploy`
+        It becomes current where none is, or where an earlier folder of the package was: a slot that `mien deploy`
         brought stays, and has this one to come back to. For files and class of device the package's installer answers.
+        Of one device's slots only a package's are links.
         """
         with self.alone():
             try:
@@ -225,10 +229,9 @@ class Slots:
                 raise BadInput(f"expected an unpacked bundle in {folder}, found {error.strerror}: {error.filename}; "
                                "install the package again") from error
             slot = manifest.slot()
-            earlier = {path.name for path in self.folder.iterdir() if path.is_symlink() and path.readlink() == folder}
-            if not self.place(slot).exists():
-                self.place(slot).symlink_to(folder)
-                fsync_directory(self.folder)  # before `current` names it
+            earlier = {path.name for path in self.folder.iterdir() if path.is_symlink()}
+            if slot in earlier or not self.place(slot).exists():
+                _change_link(self.place(slot), folder)  # before `current` names it
             if self._last_state(slot) != "committed":
                 self.journal.append(slot, "committed", manifest.version, f"installed in {folder}")
             if self.current() in earlier | {""}:
@@ -266,6 +269,12 @@ class Slots:
         finally:
             os.close(handle)
 
+    def _kept(self) -> list[str]:
+        """Return the committed slots that nobody went back from since."""
+        left = {entry.slot: entry.state != "committed" for entry in self.journal.read()
+                if entry.state in ("committed", "rolling-back", "rolled-back")}
+        return [slot for slot in self.committed() if not left[slot]]
+
     def _last_state(self, slot: str) -> State | None:
         return next((entry.state for entry in reversed(self.journal.read()) if entry.slot == slot), None)
 
@@ -293,7 +302,7 @@ class Slots:
 
     def _make_room(self, slot: str, manifest: Manifest) -> None:
         """Remove what killed uploads and failed attempts left; then see whether the bundle fits."""
-        last = self.committed()[-1:]
+        last = self._kept()[-1:]
         self._prune({self.current(), *last})
         needed, free = manifest.total_bytes + self.reserve_bytes, shutil.disk_usage(self.folder).free
         if free < needed:
@@ -314,11 +323,7 @@ class Slots:
 
     def _point_to(self, slot: str) -> None:
         """Change the link in one rename: at every moment it names the old slot or the new."""
-        fresh = self.prefix / ".current.new"
-        fresh.unlink(missing_ok=True)  # a killed predecessor's
-        with_room(self.prefix, lambda: fresh.symlink_to(Path("slots") / slot))
-        os.replace(fresh, self.link)
-        fsync_directory(self.prefix)
+        with_room(self.prefix, lambda: _change_link(self.link, Path("slots") / slot))
 
     def _prune(self, keep: set[str]) -> None:
         sweep(self.folder, "*")
@@ -335,6 +340,15 @@ class Slots:
             aside.unlink()
         else:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def _change_link(link: Path, target: Path) -> None:
+    """Let a link name another path, in one rename that survives a power cut."""
+    fresh = link.with_name(f".{link.name}.new")
+    fresh.unlink(missing_ok=True)  # a killed predecessor's
+    fresh.symlink_to(target)
+    os.replace(fresh, link)
+    fsync_directory(link.parent)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

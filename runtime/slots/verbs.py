@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.command_line import AddVerb, print_json, say
-from runtime.errors import DONE, BadInput, MienError
+from runtime.errors import DONE, BadInput
 
 if TYPE_CHECKING:
     from runtime.slots.slots import Slots
-    from runtime.slots.watch import Rules
+    from runtime.slots.watch import Decision, Rules
 
 PREFIX = Path("/opt/mien")
-RESTART = "systemctl restart mien-kiosk.service"
+RESTART_HELP = "a command that restarts the service; mien-restart.socket does otherwise"
 
 
 def verb_status(args: argparse.Namespace) -> int:
@@ -55,8 +54,8 @@ def verb_prepare(args: argparse.Namespace) -> int:
     slot = slots.current() if args.slot == "current" else args.slot
     if not slot:
         return _told(args, "none", "no slot runs yet: nothing to prepare")
-    return _told(args, slot, slots.step(slot, ("verified", "prepared", "canary"), "prepared",
-                                        lambda: prepare(slots.place(slot), slots.prefix / "cache")))
+    return _told(args, slot, slots.step(slot, ("verified", "prepared", "canary"), "prepared", lambda: prepare(
+        slots.place(slot), slots.prefix / "cache", every=slot != slots.current())))
 
 
 def verb_canary(args: argparse.Namespace) -> int:
@@ -81,13 +80,20 @@ def verb_try(args: argparse.Namespace) -> int:
 
 
 def verb_switch(args: argparse.Namespace) -> int:
-    """Let `current` name a slot that passed its canary; whoever calls restarts the service."""
+    """Let `current` name a slot that passed its canary; mien slot restart lets it run."""
     from runtime.slots.watch import Rules, begin
 
     slots = _slots(args)
     rules = _rules(args) or Rules()
     slots.switch(args.slot, lambda: begin(slots, args.slot, _state(args), rules))
     return _told(args, args.slot, "is current, and not committed")
+
+
+def verb_restart(args: argparse.Namespace) -> int:
+    """Restart the service after a switch; a slot with which it does not restart is rolled back."""
+    from runtime.slots.watch import restart_switched
+
+    return _decided(args, restart_switched(_slots(args), _restarter(args)))
 
 
 def verb_attempt(args: argparse.Namespace) -> int:
@@ -104,21 +110,18 @@ def verb_commit(args: argparse.Namespace) -> int:
 
     slots = _slots(args)
     decision = look(slots, _state(args), _rules(args), lambda slot: ask_health(slots.bundle(slot)),
-                    lambda: _restart(args.restart))
-    say(f"{decision.slot or 'none'}: {decision.verdict}: {decision.reason}")
-    if args.json:
-        print_json({"verdict": decision.verdict, "slot": decision.slot, "reason": decision.reason})
-    return DONE
+                    _restarter(args))
+    return _decided(args, decision)
 
 
 def verb_rollback(args: argparse.Namespace) -> int:
     """Go back to the slot committed before, and restart the service."""
     slots = _slots(args)
     with slots.alone():
-        slot = slots.recover(lambda: _restart(args.restart))
+        slot = slots.recover(_restarter(args))
         if not slot and args.uncommitted and slots.state(slots.current()) in ("committed", None):
             return _told(args, slots.current(), "committed: nothing to roll back")
-        slot = slot or slots.roll_back(args.reason, lambda: _restart(args.restart))
+        slot = slot or slots.roll_back(args.reason, _restarter(args))
     return _told(args, slot, "is current again")
 
 
@@ -157,20 +160,17 @@ def _trial(args: argparse.Namespace) -> Any:
     return Trial(args.frames, args.source, args.budget_ms)
 
 
-def _restart(command: str) -> None:
-    """Run the command that restarts the service; no shell. Raises MienError where it fails."""
-    if not command:
-        return
-    try:
-        done = subprocess.run(shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              check=False, timeout=120)
-        if done.returncode == 0:
-            return
-        said = done.stderr.strip().splitlines()[-1:] or [f"exit {done.returncode}"]
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        said = [str(error)]
-    raise MienError(f"expected {command!r} to restart the service, found: {said[0]}; docs/jetson.md, step 4, lets "
-                    "mien's user do that")
+def _restarter(args: argparse.Namespace) -> Callable[[], None]:
+    from runtime.slots.restart import restart_service
+
+    return lambda: restart_service(args.restart)
+
+
+def _decided(args: argparse.Namespace, decision: Decision) -> int:
+    say(f"{decision.slot or 'none'}: {decision.verdict}: {decision.reason}")
+    if args.json:
+        print_json({"verdict": decision.verdict, "slot": decision.slot, "reason": decision.reason})
+    return DONE
 
 
 def _told(args: argparse.Namespace, slot: str, what: str) -> int:
@@ -184,7 +184,7 @@ def add_verbs(verb: AddVerb) -> None:
     """Declare the verbs and their flags."""
     verb_of = {"status": verb_status, "receive": verb_receive, "verify": verb_verify, "prepare": verb_prepare,
                "canary": verb_canary, "switch": verb_switch, "attempt": verb_attempt, "commit": verb_commit,
-               "rollback": verb_rollback, "adopt": verb_adopt}
+               "rollback": verb_rollback, "adopt": verb_adopt, "restart": verb_restart}
     parsers = {name: verb(name, run, group="slot") for name, run in verb_of.items()}
     for p in parsers.values():
         p.add_argument("--prefix", type=Path, default=PREFIX, help="where slots lie (/opt/mien)")
@@ -195,8 +195,8 @@ def add_verbs(verb: AddVerb) -> None:
     parsers["receive"].add_argument("--reserve-mb", type=int, help="MiB that must stay free beside the bundle (200)")
     for name in ("switch", "attempt", "commit"):
         parsers[name].add_argument("--state", type=Path, help="where starts are counted; PREFIX/state otherwise")
-    for name in ("commit", "rollback"):
-        parsers[name].add_argument("--restart", default=RESTART, help="the command that restarts the service")
+    for name in ("restart", "commit", "rollback"):
+        parsers[name].add_argument("--restart", metavar="COMMAND", help=RESTART_HELP)
     for p in (parsers["switch"], parsers["commit"]):  # of a look without any of these, the switch's count
         p.add_argument("--minutes", type=float, help="healthy minutes before a slot is kept (10)")
         p.add_argument("--patience", type=float, help="seconds it may be unhealthy in one go (180)")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.durable import sweep, write_text
+from runtime.errors import MienError
 from runtime.slots.asked_health import Answer
 from runtime.slots.journal import boot_id
 from runtime.slots.slots import Slots
@@ -94,12 +95,29 @@ def look(slots: Slots, state: Path, rules: Rules | None, ask: Callable[[str], An
             reason = f"started {starts} times without being healthy once; last: {watch.said}"
         elif watch.bad >= rules.bad_seconds:
             reason = f"not healthy for {watch.bad:.0f} s: {watch.said}"
+        if not watch.started and not reason:  # killed between the switch and the restart
+            reason = _why_not(restart)
         if reason and slots.previous():
             return Decision("rolled-back", slots.roll_back(reason, restart), reason, watch)
-        if not watch.started and not reason:  # killed between the switch and the restart
-            restart()
         why = f"{reason}; nothing committed to return to" if reason else watch.said
         return Decision("waiting", slot, f"{watch.healthy:.0f} of {rules.healthy_seconds:.0f} s healthy; {why}", watch)
+
+
+def restart_switched(slots: Slots, restart: Callable[[], None]) -> Decision:
+    """Restart the service with the slot that was switched to, or go back where it does not restart.
+
+    Raises MienError with the reason where there is nothing to go back to, and where the service does not restart with
+    the old slot either; then the next look goes on.
+    """
+    with slots.alone():
+        if before := slots.recover(restart):
+            return Decision("rolled-back", before, "an interrupted rollback was finished")
+        slot = slots.current()
+        if not (reason := _why_not(restart)):
+            return Decision("waiting", slot, "the service was restarted")
+        if slots.state(slot) == "committed" or not slots.previous():
+            raise MienError(f"{reason}; {slot or 'nothing'} stays current")
+        return Decision("rolled-back", slots.roll_back(reason, restart), reason)
 
 
 def count_start(slots: Slots, state: Path) -> int:
@@ -121,6 +139,15 @@ def starts_of(state: Path, slot: str) -> int:
         return int(values["starts"]) if values["slot"] == slot else 0
     except (OSError, ValueError, KeyError, TypeError):  # torn or absent: starts are counted anew
         return 0
+
+
+def _why_not(restart: Callable[[], None]) -> str:
+    """Restart; return why it failed, '' where it did not."""
+    try:
+        restart()
+    except MienError as error:
+        return str(error)
+    return ""
 
 
 def _update(watch: Watch, starts: int, answer: Answer, now: float) -> tuple[Watch, Answer]:

@@ -99,6 +99,13 @@ def test_a_graph_whose_input_is_read_twice_is_refused() -> None:
         float_in_probabilities_out(model, "fp32")
 
 
+@pytest.mark.parametrize("flag", ["--at-once=4", "--target=tensorrt", "--faces=mien-face", "--face-precision=int8",
+                                  "--data=x"])
+def test_flags_of_another_form_are_refused(flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mien.main(["export", "mien-light", "--deepstream", str(tmp_path / "ds"), flag]) == 2
+    assert f"found {flag.partition('=')[0]};" in capsys.readouterr().err and not (tmp_path / "ds").exists()
+
+
 def test_the_command_writes_it_once(tmp_path: Path) -> None:
     arguments = ["export", "mien-light", "--deepstream", str(tmp_path / "ds"), "--precision", "int8"]
     assert [mien.main(arguments), mien.main(arguments)] == [0, 2]

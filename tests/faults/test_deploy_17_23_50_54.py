@@ -24,7 +24,10 @@ from runtime.slots.slots import Slots
 from runtime.slots.watch import begin
 
 Record = Callable[[str, object], None]
-STEPS = ("doctor", "status", "receive", "verify", "prepare", "canary", "switch", "commit")
+# each step, and the second status, which asks how it ended
+STEPS = [("doctor", 1), ("status", 1), ("receive", 1), ("verify", 1), ("prepare", 1), ("canary", 1), ("switch", 1),
+         ("restart", 1), ("commit", 1), ("status", 2)]
+WHEN = ("before", "during", "after")
 QUICK = ["--minutes", "0.005", "--poll", "0.2", "--frames", "3", "--reserve-mb", "1", "--patience", "1",
          "--starts", "2"]
 
@@ -52,6 +55,13 @@ class Site:
                 return {self.old: "old", self.new: "new"}.get(found, found)
             time.sleep(0.1)
         return "neither"
+
+    def answers(self) -> str:
+        """The slot that the service runs, current or not; it may just be starting."""
+        deadline = time.monotonic() + 20
+        while not (found := self.device.running_slot()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return found
 
     def bring(self, version: str, seed: int, commit: bool = True) -> str:
         """Make a version current without ssh and without trying it, which costs seconds."""
@@ -100,24 +110,51 @@ def test_a_deployment_ends_committed_and_doing_it_again_does_nothing(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("when", ["before", "during", "after"])
-@pytest.mark.parametrize("step", STEPS)
-def test_51_ssh_drops_at_each_step(site: Site, step: str, when: str, record_property: Record) -> None:
-    dropped(site, step, when, record_property)
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize(("step", "nth"), STEPS)
+def test_51_ssh_drops_at_each_step(site: Site, step: str, nth: int, when: str, record_property: Record) -> None:
+    dropped(site, step, when, record_property, nth)
 
 
 def test_51_ssh_drops_while_a_bundle_is_sent(site: Site, record_property: Record) -> None:
     dropped(site, "receive", "during", record_property)
 
 
-def dropped(site: Site, step: str, when: str, record: Record) -> None:
-    site.device.fault.write_text(f"{step} {when}")
+@pytest.mark.slow
+@pytest.mark.parametrize("when", WHEN)
+def test_51_ssh_drops_in_a_rollback(site: Site, when: str, record_property: Record) -> None:
+    site.bring("1.1", 1)
+    subprocess.run([site.device.restart], check=True)
+    site.device.fault.write_text(f"rollback {when} 1")
+    code = mien.main(["deploy", "rollback", *site.device.flags()])
+    assert code == 1 and not site.device.fault.exists() and site.slots.current() in (site.old, site.new)
+    mien.main(["deploy", "rollback", *site.device.flags()])  # 1 where it was done before the answer was lost
+    assert site.runs() == "old" and site.slots.state(site.new) == "rolled-back"
+    observe(record_property, "51 ssh drops", f"{when} rollback", "old or new ran; asked again, the old one runs")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", WHEN)
+def test_51_ssh_drops_while_a_bad_slot_is_rolled_back(site: Site, when: str, record_property: Record) -> None:
+    site.bring("1.1", 1, commit=False)
+    site.device.says(site.new, {"state": "degraded", "troubles": {"engine": "fell back to the CPU"}})
+    site.device.fault.write_text(f"commit {when} 2")
+    assert site.deploy("--minutes", "1", "--patience", "0.2") == 1
+    site.device.fault.unlink(missing_ok=True)
+    assert site.deploy("--minutes", "1", "--patience", "0.2") == 1 and site.runs() == "old"
+    assert site.slots.state(site.new) == "rolled-back"
+    observe(record_property, "51 ssh drops", f"{when} the look that goes back", "the rerun ended with the old one")
+
+
+def dropped(site: Site, step: str, when: str, record: Record, nth: int = 1) -> None:
+    site.device.fault.write_text(f"{step} {when} {nth}")
     code = site.deploy()
-    after, current = site.device.running_slot(), site.slots.current()
+    after, current = site.answers(), site.slots.current()
     assert code == 1 and not site.device.fault.exists()
     assert after in (site.old, site.new) and current in (site.old, site.new)
     assert site.deploy() == 0 and site.runs() == "new" and site.slots.state(site.new) == "committed"
-    observe(record, "51 ssh drops", f"{when} {step}", "it ended with 1; old or new ran; the rerun committed")
+    what = f"{when} {step}" if nth == 1 else f"{when} {step} number {nth}"
+    observe(record, "51 ssh drops", what, "it ended with 1; old or new ran; the rerun committed")
 
 
 def test_52_wrong_or_changed_host_key(site: Site, capsys: pytest.CaptureFixture[str], record_property: Record) -> None:
@@ -156,6 +193,19 @@ def test_53_a_good_canary_and_bad_minutes_roll_back(
     reason = site.slots.require(site.new).reason
     assert "rolled-back" in said(capsys) and "fell back" in reason and site.runs() == "old"
     observe(record_property, "53 bad minutes", "healthy canary, then degraded", f"rolled back: {reason}")
+
+
+def test_53_a_slot_with_which_the_service_does_not_restart_is_rolled_back(
+    site: Site, capsys: pytest.CaptureFixture[str], record_property: Record
+) -> None:
+    site.bring("1.1", 1, commit=False)  # as far as the switch
+    script = site.device.restart.read_text()
+    refuses = f"case $(readlink {site.device.prefix}/current) in *{site.new}) echo 'Job failed.' >&2; exit 3;; esac"
+    site.device.restart.write_text(script.replace("#!/bin/sh\n", f"#!/bin/sh\n{refuses}\n"))
+    assert site.deploy() == 1 and site.runs() == "old"
+    reason = site.slots.require(site.new).reason
+    assert "found exit 3: Job failed." in reason and f"rolled-back  watch  {site.old} runs again" in said(capsys)
+    observe(record_property, "53 no restart", "a restart that fails with the new slot", f"rolled back: {reason}")
 
 
 def test_50_crash_loop_of_a_new_bundle(site: Site, record_property: Record) -> None:

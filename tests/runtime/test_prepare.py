@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from prepared_machine import Machine, StandInEngine
+from tiny_model import TinyNetwork, write_tiny_card
 
 import mien
 from runtime.card import load_model
@@ -138,11 +139,38 @@ def test_a_gpu_that_is_lost_costs_no_engine(machine: Machine, tiny_model: Path, 
 
 
 @pytest.mark.parametrize(("target", "gpu"), [("cpu", "NVIDIA"), ("auto", "")])
-def test_the_cpu_needs_nothing_prepared(
+def test_the_cpu_needs_nothing_compiled_and_is_proven(
         machine: Machine, tiny_model: Path, cache: Path, target: str, gpu: str, capsys) -> None:
     machine.gpu = gpu
     assert run_prepare(tiny_model, "--target", target, "--cache", cache) == 0
-    assert f"{target} runs on the CPU here: nothing to prepare; " in capsys.readouterr().err and not cache.exists()
+    said = capsys.readouterr().err
+    assert f"{target} runs on the CPU here: nothing to compile; " in said and "golden faces: worst" in said
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize(("flags", "precisions"), [
+    ([], ["fp32"]), (["--every"], ["fp32", "fp16", "int8"]),
+    (["--precision", "int8", "--every"], ["int8", "fp32", "fp16"])])
+def test_on_the_cpu_every_graph_that_a_stream_may_fall_back_to_is_proven(
+        flags: list[str], precisions: list[str], cache: Path, capsys) -> None:
+    assert run_prepare("mien-light", "--target", "cpu", "--cache", cache, *flags) == 0
+    assert [line.split()[1].rstrip(":") for line in capsys.readouterr().err.splitlines()] == precisions
+
+
+def test_a_graph_that_is_another_networks_is_found_on_the_cpu(tiny_model: Path, cache: Path, capsys) -> None:
+    (tiny_model / "fp32.onnx").write_bytes(TinyNetwork.random(8).graph().SerializeToString())
+    write_tiny_card(tiny_model)  # every hash fits
+    assert run_prepare(tiny_model, "--target", "cpu", "--cache", cache) == 1
+    assert "of PyTorch on the golden faces, found" in capsys.readouterr().err
+
+
+def test_a_graph_that_onnx_runtime_does_not_know_is_found_on_the_cpu(tiny_model: Path, cache: Path, capsys) -> None:
+    graph = TinyNetwork.random(0).graph()
+    graph.graph.node[-1].op_type = "FromTomorrow"
+    (tiny_model / "fp32.onnx").write_bytes(graph.SerializeToString())
+    write_tiny_card(tiny_model)
+    assert run_prepare(tiny_model, "--target", "cpu", "--cache", cache) == 2
+    assert "FromTomorrow" in capsys.readouterr().err
 
 
 def test_auto_with_a_gpu_and_no_library_says_why_the_service_will_run_on_the_cpu(
@@ -151,7 +179,7 @@ def test_auto_with_a_gpu_and_no_library_says_why_the_service_will_run_on_the_cpu
     assert run_prepare(tiny_model, "--cache", cache, "--json") == 0
     said = capsys.readouterr()
     (line,) = said.err.splitlines()
-    assert "nothing to prepare; " in line and "tensorrt library" in line and "tensorrt-rtx library" in line
+    assert "nothing to compile; " in line and "tensorrt library" in line and "tensorrt-rtx library" in line
     told = json.loads(said.out)
     assert told["engines"] == [] and "tensorrt library" in told["on_cpu"]["fp32"]
     assert open_engine(load_model(tiny_model), "fp32", "auto", cache=cache, may_compile=False).target == "cpu"

@@ -79,6 +79,10 @@ def install(root: Path, deb: Path) -> None:
     run(root, "dpkg --force-depends --force-confold --install /tmp/kiosk.deb")  # the root knows of no package
 
 
+def slot_folders(root: Path) -> list[str]:
+    return sorted(path.name for path in (root / "usr/lib/mien-kiosk").glob("slot-*"))
+
+
 def test_installed_it_streams_and_its_edited_configuration_outlives_an_upgrade(
     root: Path, debs: tuple[Path, Path]
 ) -> None:
@@ -91,8 +95,13 @@ def test_installed_it_streams_and_its_edited_configuration_outlives_an_upgrade(
         "/lib/systemd/system/mien-kiosk.service")
     config = root / "etc/mien/stream.yaml"
     config.write_text(config.read_text().replace("160x120", "320x240"))
-    install(root, debs[1])
-    assert "320x240" in config.read_text()
+    before = (root / "opt/mien/current").readlink(), slot_folders(root)
+    shutil.copyfile(debs[1], root / "tmp/kiosk.deb")
+    run(root, "dpkg --force-depends --force-confold --unpack /tmp/kiosk.deb")
+    assert "1.4.0" in run(root, "/opt/mien/base/bin/mien slot status 2>&1; cat /opt/mien/current/bundle/manifest.json")
+    assert ((root / "opt/mien/current").readlink(), slot_folders(root)) == before  # interrupted here, the old one runs
+    run(root, "dpkg --force-depends --force-confold --configure mien-kiosk")
+    assert "320x240" in config.read_text() and set(before[1]) < set(slot_folders(root))
     status = json.loads(run(root, f"{SLOT} status --json"))
     assert status["current"].startswith("1.5.0-") and list(status["slots"]) == [status["current"]]
     run(root, "dpkg --remove mien-kiosk && dpkg --purge --force-depends mien-kiosk")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
-from bundles import kiosk_files, make_key, trust, write_kiosk
+from bundles import NEEDED, kiosk_files, kiosk_wheels, make_key, trust, write_kiosk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,28 +23,15 @@ from export.forms.deb_from_bundle import DATE, required_python
 from export.forms.installed_config import target_in_deb
 from runtime.errors import BadInput
 
-NEEDED = ("numpy-2.2.6-cp310-cp310-manylinux_2_28_aarch64",
-          "opencv_python_headless-4.14.0-cp37-abi3-manylinux2014_aarch64",
-          "PyYAML-6.0.3-cp310-cp310-manylinux2014_aarch64", "onnxruntime-1.23.2-cp310-cp310-manylinux_2_28_aarch64",
-          "tqdm-4.70.1-py3-none-any", "prometheus_client-0.26.0-py3-none-any")
-REQUIRES = ("numpy>=1.26", "opencv-python-headless>=4.8,<6", "PyYAML>=6.0", "onnxruntime>=1.18", "tqdm>=4.65",
-            'torch>=2.6; extra == "train"', 'prometheus-client>=0.20; extra == "metrics"')
 MAINTAINER = "Jo Doe <jo@site.example.com>"
-
-
-def wheels(*names: str) -> dict[str, bytes]:
-    """Return mien's wheel, which only says what it requires, and others that are empty."""
-    own = io.BytesIO()
-    with zipfile.ZipFile(own, "w") as made:
-        made.writestr("mien-0.1.0.dist-info/METADATA", "".join(f"Requires-Dist: {each}\n" for each in REQUIRES))
-    return {"wheels/mien-0.1.0-py3-none-any.whl": own.getvalue(), **{f"wheels/{name}.whl": b"" for name in names}}
 
 
 def make_deb(folder: Path, *, files: dict[str, bytes] | None = None, target: str = "jetson-orin") -> Path:
     """Make a bundle and its package; return the package."""
     key = folder / "key" if (folder / "key").exists() else make_key(folder / "key")
     signers = trust(folder / "allowed_signers", key)
-    write_kiosk(folder / "kiosk.mien", key, "1.4.0", files or kiosk_files(folder) | units() | wheels(*NEEDED), target)
+    files = files or kiosk_files(folder) | units() | kiosk_wheels(*NEEDED)
+    write_kiosk(folder / "kiosk.mien", key, "1.4.0", files, target)
     out = folder / "out"
     assert mien.main(["deb", str(folder / "kiosk.mien"), "--signers", str(signers), "--maintainer", MAINTAINER, "--out",
                       str(out)]) == 0
@@ -133,13 +118,26 @@ def test_a_nameless_maintainer_is_refused(deb: Path, tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.parametrize(("found", "says"), [
-    (wheels(*NEEDED[1:]), "found none of numpy"), (wheels(*NEEDED[:-1]), "found none of prometheus-client"),
-    (wheels(*NEEDED, "tensorrt_cu12-10.3-cp310-none-any"), "no TensorRT"),
+    (kiosk_wheels(*NEEDED[1:]), "found none of numpy"), (kiosk_wheels(*NEEDED[:-1]), "found none of prometheus-client"),
+    (kiosk_wheels(*NEEDED, "tensorrt_cu12-10.3-cp310-none-any"), "no TensorRT"),
     ({"wheels/x-1-py3-none-any.whl": b""}, "mien's own"),
-    (wheels(*NEEDED, "x-1-cp312-cp312-linux_aarch64"), "one Python")])
+    (kiosk_wheels(*NEEDED, "x-1-cp312-cp312-linux_aarch64"), "one Python")])
 def test_wheels_that_make_no_kiosk_are_refused(found: dict[str, bytes], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         required_python(found)
+
+
+@pytest.mark.parametrize(("config", "lacks"), [
+    ({"mqtt": {"host": "broker"}}, "paho-mqtt"), ({"mqtt": {"host": ""}}, ""),
+    ({"dashboard": {"port": 8765}}, "starlette, uvicorn"), ({"dashboard": {"port": 0}}, ""),
+    ({"target": "tensorrt"}, "cuda-python"), ({"target": "auto"}, "")])
+def test_what_the_configuration_uses_must_come_along(config: dict[str, object], lacks: str, tmp_path: Path) -> None:
+    files = kiosk_files(tmp_path, **config) | kiosk_wheels(*NEEDED)
+    if lacks:
+        with pytest.raises(BadInput, match=f"found none of {lacks};"):
+            required_python(files)
+        files |= kiosk_wheels(*NEEDED, *(f"{name.replace('-', '_')}-1.0-py3-none-any" for name in lacks.split(", ")))
+    assert required_python(files) == (3, 10)
 
 
 def test_the_target_is_read_back_from_the_package(deb: Path, tmp_path: Path) -> None:

@@ -209,11 +209,18 @@ def test_nothing_is_left_where_writing_fails(tmp_path: Path) -> None:
     (["mien-face"], "task is expression"), (["mien-light", "--faces", "mien-light"], "task is face"),
     (["mien-light", "--max-faces", "65"], "--max-faces"), (["mien-light", "--at-once", "0"], "--at-once"),
     (["mien-light", "--threshold", "2"], "--threshold"), (["nowhere"], "model directory"),
-    (["mien-light", "--out", "x"], "no --out"), (["mien-light", "--deepstream", "x"], "one of --triton")])
+    (["mien-light", "--out", "x"], "found --out"), (["mien-light", "--margin", "0"], "found --margin"),
+    (["mien-light", "--deepstream", "x"], "one of --triton")])
 def test_what_cannot_be_served_is_refused(
         arguments: list[str], word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert mien.main(["export", *arguments, "--triton", str(tmp_path / "repository")]) == 2
     assert word in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", ["--precision=int8", "--faces=mien-face", "--target=cpu", "--at-once=4"])
+def test_a_checkpoint_takes_no_flag_of_a_servers(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert mien.main(["export", "runs/x/best", "--out", "x", flag]) == 2
+    assert f"found {flag.partition('=')[0]};" in capsys.readouterr().err
 
 
 def test_a_checkpoint_still_needs_a_place(capsys: pytest.CaptureFixture[str]) -> None:

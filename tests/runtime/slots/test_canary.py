@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from bundles import kiosk_files
+from tiny_model import TinyNetwork
 
 import mien
 from runtime import stream
+from runtime.card import FileEntry, load_model, save_card
 from runtime.errors import MienError
 from runtime.slots.canary import Trial, prepare, try_config
 
@@ -51,7 +53,20 @@ def test_answers_that_are_no_numbers_fail(config: Path, monkeypatch: pytest.Monk
 def test_a_slot_whose_engines_cannot_be_prepared_fails_with_its_own_words(config: Path, tmp_path: Path) -> None:
     config.write_text(config.read_text().replace('"haar"', '"haar", "unknown": 1'))
     with pytest.raises(MienError, match="expected 1.0-slot to prepare its engines, found exit 2: .*unknown"):
-        prepare(config.parent.parent, tmp_path / "cache")
+        prepare(config.parent.parent, tmp_path / "cache", every=True)
+
+
+def test_a_graph_that_only_a_fallback_opens_is_proven_before_the_switch_and_keeps_no_kiosk_from_starting(
+    config: Path, tmp_path: Path
+) -> None:
+    model = config.parent / "models" / "tiny"
+    (model / "fp16.onnx").write_bytes(TinyNetwork.random(8).graph().SerializeToString())
+    card, fp16 = load_model(model).card, FileEntry.of(model / "fp16.onnx")
+    save_card(model, dataclasses.replace(card, graphs={**card.graphs, "fp16": fp16},
+                                         golden_bound={**card.golden_bound, "fp16": 1e-4}))
+    with pytest.raises(MienError, match="expected the fp16 engine within"):
+        prepare(config.parent.parent, tmp_path / "cache", every=True)
+    assert "golden faces" in prepare(config.parent.parent, tmp_path / "cache", every=False)
 
 
 def test_the_verb_says_so_with_its_exit_code(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

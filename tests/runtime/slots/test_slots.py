@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -164,6 +166,25 @@ def test_a_rollback_whose_restart_fails_is_finished_later(slots: Slots, bring: B
     assert slots.state(new) == "rolled-back" and not slots.interrupted()
 
 
+def test_nobody_returns_to_what_was_rolled_back(slots: Slots, bring: Bring) -> None:
+    old, new = bring("1.0"), bring("1.1")
+    with slots.alone():
+        assert slots.roll_back("asked for", nothing) == old
+    with pytest.raises(MienError, match="found none"), slots.alone():
+        slots.roll_back("asked again, for the answer was lost", nothing)
+    assert (slots.current(), slots.previous()) == (old, "")
+    assert bring("1.1") == new and slots.previous() == old  # until it is deployed and committed again
+
+
+def test_the_slot_that_runs_is_prepared_beside_a_restart_that_waits_for_it(slots: Slots, bring: Bring) -> None:
+    slot, done = bring("1.0"), []
+    with slots.alone():  # as a look or a rollback, while systemctl waits for mien-prepare.service
+        beside = threading.Thread(target=lambda: done.append(slots.step(slot, ("verified",), "prepared", lambda: "x")))
+        beside.start()
+        beside.join(5)
+        assert done == ["x"]
+
+
 def test_the_first_slot_has_nothing_to_return_to(slots: Slots, bring: Bring) -> None:
     slot = bring("1.0", commit=False)
     with pytest.raises(MienError, match="what runs stays"), slots.alone():
@@ -226,6 +247,9 @@ def test_a_package_is_a_slot_until_a_deployment_and_what_that_comes_back_to(
     assert slots.adopt(tmp_path / "package") == first and states(slots, first) == ["committed"]
     second = slots.adopt(installed(slots, release, tmp_path, "1.1"))
     assert (slots.current(), sorted(p.name for p in slots.folder.iterdir())) == (second, [second])
+    other = tmp_path / "beside"
+    shutil.copytree(tmp_path / "package", other)  # installed again: the same slot, a fresh folder
+    assert slots.adopt(other) == second and slots.link.resolve() == other.resolve()
     deployed = bring("1.2")
     assert (slots.current(), slots.previous()) == (deployed, second)
     third = slots.adopt(installed(slots, release, tmp_path, "1.3"))

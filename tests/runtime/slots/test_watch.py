@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 import mien
+from runtime.errors import MienError
 from runtime.slots import watch
 from runtime.slots.asked_health import Answer, judge
+from runtime.slots.restart import restart_service
 from runtime.slots.slots import Slots
-from runtime.slots.watch import LONGEST_PAUSE, Decision, Rules, begin, count_start, look
+from runtime.slots.watch import LONGEST_PAUSE, Decision, Rules, begin, count_start, look, restart_switched
 
 Bring = Callable[..., str]
 HEALTHY, BAD, UNKNOWN = Answer("healthy", "running"), Answer("bad", "nobody answers"), Answer("unknown", "camera-down")
@@ -165,6 +167,46 @@ def test_an_interrupted_rollback_is_finished_first(kiosk: Kiosk) -> None:
     with pytest.raises(OSError), kiosk.slots.alone():
         kiosk.slots.roll_back("bad", fails)
     assert kiosk.look(HEALTHY).verdict == "rolled-back" and kiosk.restarts == 1
+
+
+class Refused:
+    """A restart that fails for the slots that it is told."""
+
+    def __init__(self, kiosk: Kiosk, *slots: str):
+        self.kiosk, self.slots = kiosk, slots
+
+    def __call__(self) -> None:
+        if self.kiosk.slots.current() in self.slots:
+            restart_service("sh -c 'echo unit not found >&2; exit 5'")
+        self.kiosk.restart()
+
+
+@pytest.mark.parametrize("asked", ["after the switch", "by the timer"])
+def test_a_slot_with_which_the_service_does_not_restart_is_rolled_back(kiosk: Kiosk, asked: str) -> None:
+    old, new = kiosk.slots.previous(), kiosk.slots.current()
+    restart = Refused(kiosk, new)
+    decision = (restart_switched(kiosk.slots, restart) if asked == "after the switch" else
+                look(kiosk.slots, kiosk.state, RULES, lambda slot: HEALTHY, restart, lambda: 0.0))
+    assert (decision.verdict, kiosk.slots.current(), kiosk.restarts) == ("rolled-back", old, 1)
+    entry = kiosk.slots.require(new)
+    assert entry.state == "rolled-back" and "exit 5: unit not found" in entry.reason
+
+
+def test_a_service_that_restarts_with_neither_slot_is_told_and_the_next_look_goes_on(kiosk: Kiosk) -> None:
+    old, new = kiosk.slots.previous(), kiosk.slots.current()
+    with pytest.raises(MienError, match="exit 5: unit not found"):
+        restart_switched(kiosk.slots, Refused(kiosk, old, new))
+    assert kiosk.slots.current() == old and kiosk.slots.interrupted()
+    assert kiosk.look(BAD).verdict == "rolled-back" and kiosk.restarts == 1
+
+
+def test_a_committed_slot_stays_where_the_service_does_not_restart(kiosk: Kiosk) -> None:
+    new = kiosk.slots.current()
+    with kiosk.slots.alone():
+        kiosk.slots.commit("by hand")
+    with pytest.raises(MienError, match=f"exit 5.*{new} stays current"):
+        restart_switched(kiosk.slots, Refused(kiosk, new))
+    assert kiosk.slots.state(new) == "committed"
 
 
 def test_a_torn_watch_file_starts_the_count_anew(kiosk: Kiosk) -> None:
