@@ -44,7 +44,7 @@ from runtime.faces import open_detector
 from runtime.faces.model_detector import LONGEST_SIDE
 from runtime.machine import describe_machine
 from runtime.stream_config import TrackingConfig
-from runtime.tracks import overlaps
+from runtime.tracks.tracks import overlaps
 
 FPS, SIZE = 25.0, (640, 480)  # of the demo's clip
 CHUNK = 10  # frames a turn

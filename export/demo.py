@@ -17,8 +17,8 @@ from export.clip import render_clip
 from export.photograph import load_photograph
 from runtime.durable import replacing_directory
 from runtime.errors import BadInput, MienError
+from runtime.sinks.video import VideoFileWriter
 from runtime.stream import StreamConfig, run_stream
-from runtime.video import VideoFileWriter
 
 FPS = 25.0
 SHEET = (4, 3)  # columns and rows of the contact sheet

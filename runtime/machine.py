@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from runtime.power import power_mode, read_text
+from runtime.supervision.power import power_mode, read_text
 
 ROOT = Path(__file__).parents[1]
 # What decides how a processor sums int8 products: x86 with AVX2 and none of the VNNI or AMX ones adds pairs in 16 bits,

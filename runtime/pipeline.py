@@ -16,8 +16,8 @@ from runtime.camera.source import Frame, FrameSource
 from runtime.expressions import Expression, ExpressionReader
 from runtime.faces.detector import FaceDetector, Faces
 from runtime.stage_times import StageTimes
-from runtime.steady import SteadyLabels
-from runtime.tracking import FaceTracker
+from runtime.tracks.steady import SteadyLabels
+from runtime.tracks.tracking import FaceTracker
 
 # crops (N, C, H, W) uint8, their boxes (N, 4) px, the answers, the tracks, the frame's seconds
 OnRead = Callable[[np.ndarray, np.ndarray, Sequence[Expression | None], Sequence[int], float], None]

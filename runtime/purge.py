@@ -21,10 +21,10 @@ from pathlib import Path
 from runtime.dashboard.channel import PREVIEW, STATUS, channel_folder
 from runtime.drift.kept_ranges import FILE as HISTOGRAMS
 from runtime.errors import BadInput, MienError, Unavailable
-from runtime.event_files import SUFFIX_DIGITS
-from runtime.instance_lock import only_instance
+from runtime.sinks.event_files import SUFFIX_DIGITS
 from runtime.stream_config import StreamConfig
-from runtime.supervision import state_folder
+from runtime.supervision.instance_lock import only_instance
+from runtime.supervision.supervision import state_folder
 
 UNITS = {"m": 60, "h": 3600, "d": 86400}
 

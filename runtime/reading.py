@@ -20,9 +20,9 @@ from runtime.engines.engine import Engine
 from runtime.engines.shared import SharedEngines
 from runtime.errors import BadInput, GpuLost, MienError, RestartNeeded
 from runtime.expressions import ExpressionReader
-from runtime.fallback import Choice, FailureCount, ladder
 from runtime.golden import Agreement, require_agreement
 from runtime.stream_config import StreamConfig
+from runtime.supervision.fallback import Choice, FailureCount, ladder
 
 log = logging.getLogger(__name__)
 

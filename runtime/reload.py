@@ -12,12 +12,12 @@ from typing import Any
 
 from runtime.camera.source import Frame
 from runtime.errors import BadConfig, MienError
-from runtime.health import Health
 from runtime.pieces import Pieces
-from runtime.sinks import Sinks
-from runtime.stop_request import StopAsked, StopRequest
+from runtime.sinks.sinks import Sinks
 from runtime.stream_config import StreamConfig
-from runtime.systemd import Notifier
+from runtime.supervision.health import Health
+from runtime.supervision.stop_request import StopAsked, StopRequest
+from runtime.supervision.systemd import Notifier
 
 log = logging.getLogger(__name__)
 

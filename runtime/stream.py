@@ -33,7 +33,6 @@ from runtime.camera import open_source
 from runtime.camera.source import FrameSource
 from runtime.camera.v4l2 import CameraMode
 from runtime.command_line import missing_package
-from runtime.core_dumps import forbid_core_dumps
 from runtime.drift.stream_drift import StreamDrift
 from runtime.engines.shared import SharedEngines
 from runtime.errors import DONE, FAILED, BadConfig, GpuLost, MienError, RestartNeeded
@@ -41,21 +40,22 @@ from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector
 from runtime.faces.restarting import RestartingDetector
-from runtime.health import Health
-from runtime.instance_lock import only_instance
 from runtime.pieces import Piece, Pieces
 from runtime.pipeline import Pipeline, Tally
 from runtime.reading import Reading, open_reading
 from runtime.reload import Current, CurrentReader, CurrentSource, reload_pieces
-from runtime.sinks import Sinks, sink_pieces
-from runtime.steady import SteadyLabels, SteadyRules
-from runtime.stop_request import StopAsked, Stopped, stop_on_signals
+from runtime.sinks.sinks import Sinks, sink_pieces
 from runtime.stream_config import StreamConfig, config_of, load_config
-from runtime.supervision import Supervision, state_folder
-from runtime.systemd import Notifier
-from runtime.tracking import FaceTracker
-from runtime.tracks import TrackRules
-from runtime.unexpected import unexpected
+from runtime.supervision.core_dumps import forbid_core_dumps
+from runtime.supervision.health import Health
+from runtime.supervision.instance_lock import only_instance
+from runtime.supervision.stop_request import StopAsked, Stopped, stop_on_signals
+from runtime.supervision.supervision import Supervision, state_folder
+from runtime.supervision.systemd import Notifier
+from runtime.supervision.unexpected import unexpected
+from runtime.tracks.steady import SteadyLabels, SteadyRules
+from runtime.tracks.tracking import FaceTracker
+from runtime.tracks.tracks import TrackRules
 
 __all__ = ["StreamConfig", "Summary", "config_of", "load_config", "main", "run_stream"]
 

@@ -17,9 +17,9 @@ from runtime.camera.recovery import Recovery
 from runtime.config import build, read_yaml
 from runtime.dashboard.settings import DashboardConfig
 from runtime.drift.config import DriftConfig
-from runtime.event_files import EventFiles
 from runtime.faces.model_detector import LONGEST_SIDE
 from runtime.privacy import RecordingConfig
+from runtime.sinks.event_files import EventFiles
 
 NOTICE = "Facial expressions are being analysed here"
 

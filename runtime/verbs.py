@@ -22,8 +22,8 @@ STREAM_FLAGS = ("source", "model", "precision", "target", "cache", "faces", "eve
 
 def verb_stream(args: argparse.Namespace) -> int:
     """Run the kiosk program on a camera, a video or a folder of images."""
-    from runtime.core_dumps import forbid_core_dumps
     from runtime.stream import config_of, load_config, run_stream
+    from runtime.supervision.core_dumps import forbid_core_dumps
 
     logging.basicConfig(format="mien: %(message)s")
     forbid_core_dumps()
@@ -49,9 +49,9 @@ def verb_stream(args: argparse.Namespace) -> int:
 
 def verb_dashboard(args: argparse.Namespace) -> int:
     """Serve the web page of the stream that runs with the same stream.yaml."""
-    from runtime.core_dumps import forbid_core_dumps
     from runtime.dashboard.access import make_token
     from runtime.dashboard.run import run_dashboard
+    from runtime.supervision.core_dumps import forbid_core_dumps
 
     logging.basicConfig(format="mien: %(message)s")
     forbid_core_dumps()

@@ -19,12 +19,12 @@ from runtime.camera.source import Frame
 from runtime.dashboard.guard import App
 from runtime.dashboard.publish import Publisher
 from runtime.dashboard.settings import DashboardConfig
-from runtime.events import EventLog
 from runtime.expressions import Expression
 from runtime.faces.detector import Faces
-from runtime.health import Health
-from runtime.metrics import Snapshot
 from runtime.pipeline import Scene, Tally
+from runtime.sinks.events import EventLog
+from runtime.sinks.metrics import Snapshot
+from runtime.supervision.health import Health
 
 ROOT = Path(__file__).resolve().parent.parent
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -23,7 +23,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from kiosk import events_in  # noqa: E402
 
 from runtime.drift.config import DriftConfig  # noqa: E402
-from runtime.event_files import EventFiles, rotated_files  # noqa: E402
+from runtime.sinks.event_files import EventFiles, rotated_files  # noqa: E402
 from runtime.stream import StreamConfig, run_stream  # noqa: E402
 
 KIBIBYTE = 1024
@@ -74,7 +74,7 @@ def main(folder: Path, source: str, model: str, fault: str) -> None:
     """Run until the disk has failed and mended."""
     disk = Disk(folder, fault)
     handler = MendOnWarning(disk)
-    logging.getLogger("runtime.events").addHandler(handler)
+    logging.getLogger("runtime.sinks.events").addHandler(handler)
     path = folder / "events.jsonl"
     kept = EventFiles(rotate_mb=0.06, keep=2)
     # the slow detector, so that the first events are not rotated away before the end

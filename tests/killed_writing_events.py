@@ -21,9 +21,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from runtime import durable, event_files, events  # noqa: E402
-from runtime.event_files import EventFiles, rotated_files  # noqa: E402
-from runtime.events import EventLog  # noqa: E402
+from runtime import durable, events  # noqa: E402
+from runtime.sinks import event_files  # noqa: E402
+from runtime.sinks.event_files import EventFiles, rotated_files  # noqa: E402
+from runtime.sinks.events import EventLog  # noqa: E402
 
 TRACED = {module.__file__ for module in (durable, event_files, events)}
 POLICY = EventFiles(rotate_mb=0.001, keep=0, fsync="never")  # a kill takes nothing from the kernel; a power cut would

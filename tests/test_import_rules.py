@@ -28,8 +28,8 @@ MAY_ENTER = {
 ONLY_IN = {
     "PIL": "train/speed.py",
     "fer": "export/fer_frames.py",
-    "prometheus_client": "runtime/metrics.py",
-    "paho": "runtime/mqtt.py",
+    "prometheus_client": "runtime/sinks/metrics.py",
+    "paho": "runtime/sinks/mqtt.py",
     "starlette": "runtime/dashboard/site.py",
     "uvicorn": "runtime/dashboard/serve.py",
     "triton_python_backend_utils": "export/triton/server_model.py",

@@ -19,7 +19,7 @@ from export.board.record import FACTS, FIELDS, PARTS, SCHEMA, BoardRecord, recor
 from export.board.task import Task
 from runtime.doctor import as_dict, examine
 from runtime.machine import find_gpu, l4t_release
-from runtime.power import throttling
+from runtime.supervision.power import throttling
 
 Tell = Callable[[str], None]
 

@@ -23,9 +23,9 @@ from export.board.private import without_private
 from export.board.record import PartName
 from export.board.task import Measure, Measured, Task
 from runtime.command_line import missing_package
-from runtime.die_with_parent import die_with_parent
 from runtime.errors import MienError, Unavailable
 from runtime.machine import ROOT
+from runtime.supervision.die_with_parent import die_with_parent
 
 MEASURES: dict[PartName, str] = {
     "gpu tests": "gpu_tests:run_gpu_tests", "builds": "builds:build_here",

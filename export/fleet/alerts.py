@@ -1,4 +1,4 @@
-"""A site → Prometheus: whom it asks, and the rules that wake somebody. The metrics are those of `runtime/metrics.py`.
+"""A site → Prometheus: whom it asks, and the rules that wake somebody. The metrics are `runtime/sinks/metrics.py`'s.
 
 Written as JSON, which YAML is a superset of. Knows nothing of who is woken: that is Alertmanager's.
 https://prometheus.io/docs/prometheus/latest/configuration/alerting_rules/

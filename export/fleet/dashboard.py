@@ -1,4 +1,4 @@
-"""The kiosks of all sites on one page of Grafana, from the metrics of `runtime/metrics.py`. No picture, and no face.
+"""The kiosks of all sites on one page of Grafana, from `runtime/sinks/metrics.py`. No picture, and no face.
 
 https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/
 Unverified: no Grafana was here.

@@ -10,7 +10,7 @@ from runtime.config import build, read_yaml
 
 NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")  # a label of a host name (RFC 1123): safe in topics and files
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?")
-TOPICS = ("events", "health", "status")  # what a stream publishes under its own topic: runtime/mqtt.py
+TOPICS = ("events", "health", "status")  # what a stream publishes under its own topic: runtime/sinks/mqtt.py
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from runtime.engines.onnxruntime_engine import load_onnxruntime
 from runtime.engines.tensorrt_api import load_compiler
 from runtime.errors import MienError
 from runtime.machine import peak_memory
-from runtime.power import PowerMeter, find_rails
+from runtime.supervision.power import PowerMeter, find_rails
 
 ROOT = Path(__file__).parents[2]
 POWER_SECONDS = 3.0  # some sixty samples of a rail

@@ -34,8 +34,8 @@ from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector
 from runtime.machine import describe_machine
 from runtime.pipeline import Pipeline
-from runtime.tracking import FaceTracker
-from runtime.tracks import TrackRules
+from runtime.tracks.tracking import FaceTracker
+from runtime.tracks.tracks import TrackRules
 
 TURN = 25  # frames; a second of a camera
 DRAWS = 1000

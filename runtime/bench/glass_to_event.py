@@ -29,15 +29,15 @@ from runtime.camera.source import Frame, FrameSource
 from runtime.card import load_model
 from runtime.engines import open_engine
 from runtime.errors import MienError
-from runtime.events import EventLog
 from runtime.expressions import ExpressionReader
 from runtime.faces import open_detector
 from runtime.machine import peak_memory
 from runtime.pipeline import Pipeline, Scene
+from runtime.sinks.events import EventLog
 from runtime.stage_times import StageTimes
-from runtime.steady import SteadyLabels
-from runtime.tracking import FaceTracker
-from runtime.tracks import TrackRules
+from runtime.tracks.steady import SteadyLabels
+from runtime.tracks.tracking import FaceTracker
+from runtime.tracks.tracks import TrackRules
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("follow", "detect", "crop", "infer", "sinks")  # of the pipeline, but for its waiting for a frame

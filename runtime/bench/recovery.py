@@ -29,10 +29,10 @@ from runtime.camera import open_source
 from runtime.camera.live import LiveSource
 from runtime.camera.recovery import Recovery
 from runtime.camera.source import Frame
-from runtime.core_dumps import forbid_core_dumps
 from runtime.durable import write_text
 from runtime.errors import BadInput, MienError
 from runtime.machine import describe_machine
+from runtime.supervision.core_dumps import forbid_core_dumps
 
 PROGRAM = Path(__file__).resolve().parents[1] / "stream.py"
 BLOWS = (signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV)

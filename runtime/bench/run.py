@@ -18,7 +18,7 @@ from runtime.engines import graph_for, open_engine
 from runtime.errors import DONE, MienError
 from runtime.golden import require_agreement
 from runtime.machine import describe_machine
-from runtime.power import throttling
+from runtime.supervision.power import throttling
 
 USUAL_BATCHES = (1, 8)
 

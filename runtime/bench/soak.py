@@ -27,14 +27,14 @@ from typing import Any
 import numpy as np
 
 from runtime.bench.record import layout
-from runtime.core_dumps import forbid_core_dumps
 from runtime.durable import write_text
 from runtime.errors import DONE, FAILED, INCONCLUSIVE, BadInput, MienError
-from runtime.event_files import EventFiles, rotated_files
 from runtime.machine import describe_machine
-from runtime.memory_slope import resident_memory
+from runtime.sinks.event_files import EventFiles, rotated_files
 from runtime.stream import Summary, run_stream
 from runtime.stream_config import MetricsConfig, StreamConfig, SupervisionConfig
+from runtime.supervision.core_dumps import forbid_core_dumps
+from runtime.supervision.memory_slope import resident_memory
 
 BLOCKS = 20  # of samples, after warm-up
 ONE_SIDED_95 = 1.734  # Student's t, 18 degrees of freedom (BLOCKS - 2): NIST/SEMATECH e-Handbook, 1.3.6.7.2

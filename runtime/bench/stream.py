@@ -36,9 +36,9 @@ from runtime.faces import open_detector
 from runtime.faces.detector import FaceDetector, Faces
 from runtime.machine import describe_machine
 from runtime.pipeline import Pipeline, Scene
-from runtime.steady import SteadyLabels, SteadyRules
-from runtime.tracking import FaceTracker
-from runtime.tracks import TrackRules, overlaps
+from runtime.tracks.steady import SteadyLabels, SteadyRules
+from runtime.tracks.tracking import FaceTracker
+from runtime.tracks.tracks import TrackRules, overlaps
 
 SIZE = (640, 480)
 FRAMES, CHUNK, TURNS = 300, 20, 15  # of the clip; of a turn; turns, so that a short clip is seen again

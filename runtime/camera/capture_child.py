@@ -22,8 +22,8 @@ from runtime.camera.jpeg_decoder import Complaints
 from runtime.camera.quiet import quiet_opencv
 from runtime.camera.request import CaptureRequest
 from runtime.camera.ring import Ring
-from runtime.die_with_parent import die_with_parent
 from runtime.errors import MienError
+from runtime.supervision.die_with_parent import die_with_parent
 
 MOST_BYTES = 1 << 16  # of one message
 

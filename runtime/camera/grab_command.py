@@ -19,8 +19,8 @@ from runtime.camera.jpeg_decoder import Complaints, decode_jpeg
 from runtime.camera.jpeg_stream import JpegStream
 from runtime.camera.request import CaptureRequest
 from runtime.camera.ring import SLOT_BYTES
-from runtime.die_with_parent import die_with_parent
 from runtime.errors import BadInput, Unavailable
+from runtime.supervision.die_with_parent import die_with_parent
 
 CHUNK = 1 << 16  # bytes; what a pipe holds
 MOST_WORDS = 4096  # bytes of a command's stderr that are looked at

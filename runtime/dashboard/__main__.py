@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.core_dumps import forbid_core_dumps
 from runtime.dashboard.run import run_dashboard
 from runtime.errors import DONE, MienError
+from runtime.supervision.core_dumps import forbid_core_dumps
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

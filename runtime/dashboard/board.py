@@ -16,7 +16,7 @@ from typing import Any
 from runtime.dashboard.channel import SCHEMA, STATUS, STATUS_BYTES, take
 from runtime.dashboard.event_tail import EventTail
 from runtime.dashboard.shares import Shares
-from runtime.events import boot_id
+from runtime.sinks.events import boot_id
 
 TICK_SECONDS = 0.5
 SHARES_EVERY = 4  # ticks; a bin of the shortest window is a second wide

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from runtime.event_files import rotated_files
+from runtime.sinks.event_files import rotated_files
 
 PIECE = 1 << 18  # bytes read at once
 LINE = 64 << 10  # a longer line is none of ours, and is left out

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from runtime.status_server import host_name, is_address
+from runtime.sinks.status_server import host_name, is_address
 
 log = logging.getLogger(__name__)
 

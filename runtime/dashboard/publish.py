@@ -19,10 +19,10 @@ import cv2
 from runtime.dashboard.channel import PREVIEW, SCHEMA, STATUS, STATUS_BYTES, channel_folder, open_channel, put
 from runtime.dashboard.preview import render_preview
 from runtime.dashboard.settings import DashboardConfig
-from runtime.events import boot_id, now_utc
-from runtime.health import Health
-from runtime.metrics import Snapshot
 from runtime.pipeline import Scene
+from runtime.sinks.events import boot_id, now_utc
+from runtime.sinks.metrics import Snapshot
+from runtime.supervision.health import Health
 
 EVERY_SECONDS = 0.5
 FACES = 8  # shown; a crowd's others are counted

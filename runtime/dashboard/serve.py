@@ -26,7 +26,7 @@ from runtime.dashboard.settings import DashboardConfig, is_loopback
 from runtime.dashboard.site import Site
 from runtime.errors import BadInput, Unavailable
 from runtime.stream_config import StreamConfig
-from runtime.systemd import Notifier
+from runtime.supervision.systemd import Notifier
 
 log = logging.getLogger(__name__)
 

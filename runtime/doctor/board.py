@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.doctor.finding import Finding, judge
 from runtime.engines.devices import platform_of, version_of
 from runtime.machine import cuda_version, driver_version, find_gpu, gpu_name, l4t_release
-from runtime.power import find_rails, hottest, power_mode, throttling
+from runtime.supervision.power import find_rails, hottest, power_mode, throttling
 
 USE_GPU = "use an NVIDIA GPU"
 ENOUGH_DISK = 200 << 20  # events, an engine and an update slot

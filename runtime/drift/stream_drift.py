@@ -19,10 +19,10 @@ import numpy as np
 from runtime.drift.alarm import alarm_line, is_engines_fault
 from runtime.errors import MienError, RestartNeeded
 from runtime.expressions import Expression
-from runtime.health import Health
 from runtime.pieces import Pieces
 from runtime.reading import Reading
-from runtime.sinks import Sinks
+from runtime.sinks.sinks import Sinks
+from runtime.supervision.health import Health
 
 if TYPE_CHECKING:  # imported where a monitor is asked for
     from runtime.drift.monitor import DriftMonitor

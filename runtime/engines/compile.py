@@ -114,7 +114,7 @@ def _started(place: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Start the child; whatever happens here, it does not outlive this block."""
     # a compiler nobody waits for must not go on, nor one that is still importing its library
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
-               f"from runtime.die_with_parent import die_with_parent; die_with_parent({os.getpid()}); "
+               f"from runtime.supervision.die_with_parent import die_with_parent; die_with_parent({os.getpid()}); "
                "from runtime.engines.compile import _child; sys.exit(_child(sys.argv[1]))", str(place)]
     # its words go to a file: nobody empties a pipe while we wait
     with open(place / "said", "wb") as said, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said,

@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.errors import GpuLost, MienError, RestartNeeded
 from runtime.faces.detector import FaceDetector, Faces
-from runtime.fallback import FailureCount
+from runtime.supervision.fallback import FailureCount
 
 
 class RestartingDetector:

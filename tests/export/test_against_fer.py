@@ -19,7 +19,7 @@ from export.photograph import load_photograph
 from runtime.card import load_model
 from runtime.errors import BadInput, Unavailable
 from runtime.faces import open_detector
-from runtime.tracks import overlaps
+from runtime.tracks.tracks import overlaps
 
 ROOT = Path(__file__).parents[2]
 

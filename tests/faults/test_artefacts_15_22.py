@@ -1,6 +1,6 @@
 """Faults 15–22: model files damaged, crafted, or something else; row 17 and what a bundle meets lie apart.
 
-That a service falls back where a model does not open is in tests/runtime/test_fallback.py.
+That a service falls back where a model does not open is in tests/runtime/supervision/test_fallback.py.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from runtime.engines import open_engine
 from runtime.engines.compile import CompileRequest, compile_onnx
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import BadModel, MienError
-from runtime.events import EventLog
 from runtime.expressions import ExpressionReader
 from runtime.faces.detector import Faces
 from runtime.golden import require_agreement
 from runtime.pipeline import Pipeline, Scene
+from runtime.sinks.events import EventLog
 
 Record = Callable[[str, object], None]
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None,

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from kiosk import ROOT, endless_folder, events_in
 
-from runtime.event_files import EventFiles
-from runtime.events import EventLog
-from runtime.fallback import FILE, Choice, FailureCount
+from runtime.sinks.event_files import EventFiles
+from runtime.sinks.events import EventLog
+from runtime.supervision.fallback import FILE, Choice, FailureCount
 
 Record = Callable[[str, object], None]
 
@@ -76,8 +76,8 @@ def test_28_disk_full_for_longer_than_memory_holds(tmp_path: Path, record_proper
     program = """
 import resource, sys, time
 from pathlib import Path
-from runtime import events
-from runtime.events import EventLog
+from runtime.sinks import events
+from runtime.sinks.events import EventLog
 events.RETRY_SECONDS = 0
 log = EventLog(Path(sys.argv[1]), waiting=10)
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -109,7 +109,7 @@ def test_29_io_error(tmp_path: Path, record_property: Record, monkeypatch: pytes
             raise OSError(5, "Input/output error")
         return real(handle, content)
 
-    monkeypatch.setattr("runtime.events.RETRY_SECONDS", 0.0)
+    monkeypatch.setattr("runtime.sinks.events.RETRY_SECONDS", 0.0)
     log = EventLog(tmp_path / "e.jsonl")
     monkeypatch.setattr(os, "write", write)
     assert [log.write("faces", {}) for _ in range(7)] == [False] * 5 + [True] * 2

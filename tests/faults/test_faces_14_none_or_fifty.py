@@ -16,8 +16,8 @@ from runtime.expressions import ExpressionReader
 from runtime.faces.detector import Faces, keep_largest
 from runtime.faces.haar import HaarDetector
 from runtime.pipeline import Pipeline, Scene, Tally
-from runtime.tracking import FaceTracker
-from runtime.tracks import TrackRules
+from runtime.tracks.tracking import FaceTracker
+from runtime.tracks.tracks import TrackRules
 
 WIDTH, HEIGHT = 640, 480
 MOST = 6

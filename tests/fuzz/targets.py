@@ -22,8 +22,8 @@ import yaml
 from runtime.camera.jpeg_decoder import Complaints, decode_jpeg
 from runtime.camera.ring import SLOT_BYTES
 from runtime.errors import BadConfig, BadInput
-from runtime.event_files import EventFile, EventFiles
-from runtime.status_server import REASONS, Page, StatusServer
+from runtime.sinks.event_files import EventFile, EventFiles
+from runtime.sinks.status_server import REASONS, Page, StatusServer
 from runtime.stream_config import StreamConfig, load_config
 
 ROOT = Path(__file__).resolve().parents[2]

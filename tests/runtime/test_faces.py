@@ -18,7 +18,7 @@ from runtime.faces.detector import Faces, keep_largest
 from runtime.faces.haar import HaarDetector
 from runtime.faces.letterbox import letterbox
 from runtime.faces.yunet import YuNetDetector
-from runtime.tracks import overlaps
+from runtime.tracks.tracks import overlaps
 
 FACE = (155, 98, 230, 233)  # of grace_hopper.jpg, by eye: from hat to chin
 

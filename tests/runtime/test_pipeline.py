@@ -16,8 +16,8 @@ from runtime.errors import Unavailable
 from runtime.expressions import ExpressionReader
 from runtime.faces.detector import Faces
 from runtime.pipeline import Pipeline, Scene
-from runtime.steady import SteadyLabels, SteadyRules
-from runtime.tracking import FaceTracker
+from runtime.tracks.steady import SteadyLabels, SteadyRules
+from runtime.tracks.tracking import FaceTracker
 
 
 class Frames(FrameSource):

@@ -20,9 +20,9 @@ from kiosk import events_in, finish, has_event, start, wait_until, write_config
 from runtime import privacy
 from runtime.errors import BadConfig
 from runtime.privacy import RecordingConfig, require_permission
+from runtime.sinks.video import VideoFileWriter
 from runtime.stream import run_stream
 from runtime.stream_config import StreamConfig, load_config
-from runtime.video import VideoFileWriter
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=timezone.utc)
 PURPOSE = "does the camera see the queue?"

@@ -13,11 +13,11 @@ from dashboard_page import publish, write_events
 from mien import main
 from runtime.dashboard.board import Board
 from runtime.errors import BadInput, MienError, Unavailable
-from runtime.event_files import EventFiles
-from runtime.events import EventLog
-from runtime.instance_lock import only_instance
 from runtime.purge import delete, kinds_of, look, no_stream, seconds_of
+from runtime.sinks.event_files import EventFiles
+from runtime.sinks.events import EventLog
 from runtime.stream_config import StreamConfig, load_config
+from runtime.supervision.instance_lock import only_instance
 
 OURS = ("e.jsonl", "e.jsonl.000000000007", "v.mp4", ".v.mp4.0a1b2c3d.mp4", "state/ranges.hist",
         "state/.ranges.hist.0a1b2c3d.hist", "page/status.json", "page/preview.jpg", "page/.preview.jpg.tmp")

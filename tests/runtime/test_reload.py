@@ -17,13 +17,13 @@ import pytest
 from kiosk import Manager
 
 from runtime.errors import BadConfig, MienError, Unavailable
-from runtime.health import Health
-from runtime.metrics import MetricsServer
 from runtime.pieces import Piece, Pieces
 from runtime.reload import SECONDS, Current, CurrentSource, _reloadable, reload_pieces
-from runtime.stop_request import StopAsked, StopRequest
+from runtime.sinks.metrics import MetricsServer
 from runtime.stream_config import StreamConfig, SupervisionConfig
-from runtime.systemd import Notifier
+from runtime.supervision.health import Health
+from runtime.supervision.stop_request import StopAsked, StopRequest
+from runtime.supervision.systemd import Notifier
 
 OLD = StreamConfig("old", model="m")
 NO_METRICS = Piece("metrics", (), lambda config, beside: None)
@@ -239,7 +239,7 @@ def test_a_reload_is_alive_for_as_long_as_the_watchdog_hears_of_it_and_no_longer
 ) -> None:
     pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (mien[metrics])")
     now, alive = 0.0, list[bool]()
-    monkeypatch.setattr("runtime.metrics.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("runtime.sinks.metrics.time", SimpleNamespace(monotonic=lambda: now))
 
     def open_slowly(config: StreamConfig, beside: Any) -> Part:
         nonlocal now

@@ -224,7 +224,7 @@ def test_a_signal_while_the_stream_opens_ends_it_cleanly(
 def test_a_library_that_hangs_while_the_stream_opens_is_left_by_the_guard(tmp_path: Path) -> None:
     hanging = """
 import os, signal, time
-from runtime import stop_request
+from runtime.supervision import stop_request
 stop_request.OVERDUE_SECONDS = 0.2
 with stop_request.stop_on_signals() as stop, stop.interruptible():
     stop._interrupts = False  # as inside a library, where no Python handler runs

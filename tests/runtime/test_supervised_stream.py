@@ -31,13 +31,13 @@ from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import BadInput, MienError, RestartNeeded, Unavailable
 from runtime.faces.detector import Faces
 from runtime.faces.model_detector import ModelDetector
-from runtime.fallback import FILE
-from runtime.health import Health
 from runtime.pieces import Pieces
 from runtime.privacy import RecordingConfig
 from runtime.stream import StreamConfig, run_stream
 from runtime.stream_config import MetricsConfig, SupervisionConfig, TrackingConfig
-from runtime.supervision import state_folder
+from runtime.supervision.fallback import FILE
+from runtime.supervision.health import Health
+from runtime.supervision.supervision import state_folder
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_a_taken_port_costs_the_metrics_only(tmp_path: Path, tiny_model: Path, p
 
 
 def test_a_second_stream_of_a_state_folder_is_refused(tmp_path: Path, tiny_model: Path, pictures: Path) -> None:
-    from runtime.instance_lock import only_instance
+    from runtime.supervision.instance_lock import only_instance
 
     config = StreamConfig(str(pictures), model=str(tiny_model), supervision=SupervisionConfig(state=tmp_path / "state"))
     with only_instance(tmp_path / "state"), pytest.raises(Unavailable, match="expected no other stream"):
@@ -285,7 +285,8 @@ def test_systemds_state_directory_is_used_where_none_is_configured(tmp_path: Pat
 
 
 def test_the_program_leaves_no_core(tmp_path: Path) -> None:
-    program = ("import ctypes, resource\nfrom runtime.core_dumps import forbid_core_dumps\nforbid_core_dumps()\n"
+    program = ("import ctypes, resource\nfrom runtime.supervision.core_dumps import forbid_core_dumps\n"
+               "forbid_core_dumps()\n"
                "print(*resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))")
     before = resource.getrlimit(resource.RLIMIT_CORE)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)

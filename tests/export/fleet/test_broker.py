@@ -17,7 +17,7 @@ import pytest
 
 from export.fleet.broker import acl, certificates_script, mosquitto_conf
 from export.fleet.site import Site
-from runtime.mqtt import MqttSink
+from runtime.sinks.mqtt import MqttSink
 from runtime.stream_config import MqttConfig
 
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed (mien[mqtt])")

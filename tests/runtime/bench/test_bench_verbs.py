@@ -12,7 +12,7 @@ import pytest
 import mien
 from runtime.bench import stream
 from runtime.errors import BAD_INPUT, DONE
-from runtime.video import VideoFileWriter
+from runtime.sinks.video import VideoFileWriter
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from runtime.dashboard.board import EVENTS, SHARES_EVERY, STALE_SECONDS, Board, parse_status
 from runtime.dashboard.channel import STATUS
-from runtime.events import EventLog
+from runtime.sinks.events import EventLog
 
 
 def shown(board: Board, kind: str) -> Any:

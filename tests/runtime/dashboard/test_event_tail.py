@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from runtime.dashboard import event_tail
 from runtime.dashboard.event_tail import EventTail
-from runtime.event_files import EventFiles
-from runtime.events import EventLog
+from runtime.sinks.event_files import EventFiles
+from runtime.sinks.events import EventLog
 
 
 def numbers(events: list[dict[str, object]]) -> list[object]:

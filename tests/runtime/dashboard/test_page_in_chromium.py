@@ -19,7 +19,7 @@ from dashboard_page import LABELS, free_port, publish, scene_with, snapshot_of, 
 from dashboard_page import write_page_config as write_config
 
 from runtime.dashboard.access import make_token
-from runtime.health import Health
+from runtime.supervision.health import Health
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202e ' onmouseover=1"
 

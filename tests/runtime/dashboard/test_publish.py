@@ -19,8 +19,8 @@ from runtime.dashboard.channel import PREVIEW, STATUS, STATUS_BYTES
 from runtime.dashboard.publish import FACES, Publisher
 from runtime.dashboard.settings import DashboardConfig
 from runtime.faces.detector import Faces
-from runtime.health import Health
 from runtime.pipeline import Scene
+from runtime.supervision.health import Health
 
 
 def status_in(folder: Path) -> dict[str, object]:

@@ -12,10 +12,10 @@ from watched_model import watched_model
 from runtime.drift.config import DriftConfig
 from runtime.drift.gauges import gauges_of
 from runtime.drift.monitor import DriftMonitor
-from runtime.health import Health
-from runtime.metrics import MetricsServer, Snapshot
 from runtime.pipeline import Tally
+from runtime.sinks.metrics import MetricsServer, Snapshot
 from runtime.stream_config import MetricsConfig
+from runtime.supervision.health import Health
 
 TALLY = Tally(**{**{name: 0 for name in Tally.__annotations__}, "stage_milliseconds": {}, "age_milliseconds": {},
                  "expressions": {}})

@@ -109,7 +109,7 @@ def test_points_for_the_report_come_while_nothing_changes(
     tmp_path: Path, pictures: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream_drift, "TELL_SECONDS", 0.0)
-    monkeypatch.setattr("runtime.supervision.EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("runtime.supervision.supervision.EVERY_SECONDS", 0.05)
     run_stream(config(pictures, model, tmp_path, EAGER, frames=60))
     told = [e for e in events_in(tmp_path / "e.jsonl") if e["event"] == "drift"]
     assert told and told[-1]["alarm"] == "" and told[-1]["samples"] >= 1 and told[-1]["precision"] == "fp32"

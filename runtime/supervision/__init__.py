@@ -1,0 +1,1 @@
+"""What keeps a stream alive and honest for months: health, the watchdog, the lock, signals, fallbacks, memory, heat."""
