@@ -89,10 +89,13 @@ def _with_own_biases(model: onnx.ModelProto, names: tuple[str, ...]) -> onnx.Mod
         copy.CopyFrom(node)
         if node.name in names:
             old = node.input[2] if len(node.input) > 2 else ""
-            if not old or old not in graph.weights or len(graph.reads(old)) > 1:
+            if old and old not in graph.weights:
+                raise BadInput(f"expected constant biases to correct, found {old}, which {node.name} is given at run "
+                               f"time; keep that layer in float: --keep-float {node.name}")
+            if not old or len(graph.reads(old)) > 1:
                 transposed = node.op_type == "Conv" or any(a.name == "transB" and a.i for a in node.attribute)
                 channels = shape_of[node.input[1]][0 if transposed else 1]
-                values = graph.weight(old) if old in graph.weights else np.zeros(channels, np.float32)
+                values = graph.weight(old) if old else np.zeros(channels, np.float32)
                 weights.append(numpy_helper.from_array(np.asarray(values), f"{node.name}_bias"))
                 del copy.input[2:]
                 copy.input.append(f"{node.name}_bias")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -78,7 +78,7 @@ class Trial:
         self.plan = plan(model)
         self.multiply_adds = {name: n for name, n in node_multiply_adds(model).items() if name in self.plan.nodes}
         self._output = model.graph.output[0].name
-        self._reference, _ = self._run(model, None)
+        self._reference = self._logits(model)
         self._state = state
         self._known: dict[str, dict[str, float]] = self._read_state()
 
@@ -96,7 +96,7 @@ class Trial:
         """Measure the graph with these layers in float32 and the others in INT8."""
         key = json.dumps(sorted(kept_float))
         if key not in self._known:
-            logits, _ = self._run(self._quantized(kept_float), None)
+            logits = self._logits(self._quantized(kept_float))
             said, truth = self._reference.argmax(1), self.labels
             drop = (said == truth).mean() - (logits.argmax(1) == truth).mean()
             self._keep(key, asdict(Cost(round(100 * float(drop), 4), float((logits.argmax(1) == said).mean()),
@@ -113,22 +113,24 @@ class Trial:
         chosen = plan(self.model, kept_float)
         return quantize(self.model, chosen, {t: self.scales[t] for t in chosen.tensors}, "cpu")
 
-    def _run(self, model: onnx.ModelProto, tensor: str | None) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the logits and, if asked for, a tensor's batches."""
-        wanted = [self._output] + ([tensor] if tensor else [])
-        session = open_with_outputs(model, wanted)
+    def _logits(self, model: onnx.ModelProto) -> np.ndarray:
+        return np.concatenate(list(self._run(model, self._output))).astype(np.float64)
+
+    def _run(self, model: onnx.ModelProto, tensor: str) -> Iterator[np.ndarray]:
+        """Yield a tensor batch by batch: of all faces, one of VGG16's takes gigabytes."""
+        session = open_with_outputs(model, [tensor])
         source = session.get_inputs()[0]
-        answers = [session.run(wanted, {source.name: batch})
-                   for batch in batches_of(self.faces, tuple(source.shape[1:]), BATCH)]
-        return np.concatenate([a[0] for a in answers]).astype(np.float64), [a[1] for a in answers] if tensor else []
+        for batch in batches_of(self.faces, tuple(source.shape[1:]), BATCH):
+            yield session.run([tensor], {source.name: batch})[0]
 
     def _sqnr(self, node: onnx.NodeProto, others: Sequence[str]) -> float:
         key = f"sqnr {node.name}"
         if key not in self._known:
-            _, clean = self._run(self.model, node.output[0])
-            _, noisy = self._run(self._alone(others), node.output[0])
-            signal = sum(float(np.square(a, dtype=np.float64).sum()) for a in clean)
-            noise = sum(float(np.square(b.astype(np.float64) - a).sum()) for a, b in zip(clean, noisy, strict=True))
+            signal = noise = 0.0
+            clean, noisy = (self._run(model, node.output[0]) for model in (self.model, self._alone(others)))
+            for a, b in zip(clean, noisy, strict=True):
+                signal += float(np.square(a, dtype=np.float64).sum())
+                noise += float(np.square(b.astype(np.float64) - a).sum())
             self._keep(key, {"sqnr": 10 * float(np.log10(max(signal, 1e-30) / max(noise, 1e-30)))})
         return self._known[key]["sqnr"]
 

@@ -51,17 +51,28 @@ def load_pool(path: Path, dataset: str, how: FaceInput) -> FacePool:
 
 def _load_crops(folder: Path, how: FaceInput) -> FacePool:
     faces, names = [], []
-    paths = images_in(folder)
+    paths = _crops_in(folder)
     for path in paths:
         try:
             faces.append(prepare_face(read_image(path), how))
         except BadInput as error:
             say(f"{error} (left out)")
             continue
-        names.append(path.name)
+        names.append(str(path.relative_to(folder)))
     if not faces:
         raise BadInput(f"expected face crops in {folder}, found all {len(paths)} images damaged; copy them again")
     stacked = np.stack(faces)
     digest = hashlib.sha256("\n".join(names).encode())
     digest.update(stacked.data)
     return FacePool(stacked, names, {"name": CROPS, "split": "all", "sha256": digest.hexdigest()})
+
+
+def _crops_in(folder: Path) -> list[Path]:
+    """Return a folder's images; where it holds only folders, one a class perhaps, the images of those."""
+    try:
+        return images_in(folder)
+    except BadInput:
+        below = sorted(place for place in folder.glob("*/") if not place.name.startswith("."))
+        if not below:
+            raise
+    return [path for place in below for path in images_in(place)]

@@ -225,10 +225,14 @@ class Fitting:
     def restore(self) -> _Progress:
         """Load what `save` wrote; refuse another run's."""
         tensors, saved = load_checkpoint(self.out / "last")
-        for key, value in self.facts.items():
+        own = json.loads(json.dumps(self.facts))
+        for key in {**own, **saved}:
             # a recipe given by its name or by its path is the same recipe
-            if key != "command" and saved.get(key) != json.loads(json.dumps(value)):
-                raise BadInput(f"expected the same {key} as the run in {self.out}, found another; start a new --out")
+            if key not in ("command", "progress", "sha256") and saved.get(key) != own.get(key):
+                found = "another" if key in own else "none"
+                began = f": {saved['command']}" if saved.get("command") else ""
+                raise BadInput(f"expected the same {key} as the run in {self.out}, found {found}; start a new --out, "
+                               f"or resume with what it began with{began}")
         parts: dict[str, Tensors] = {"network": {}, "average": {}, "optimizer": {}}
         for name, tensor in tensors.items():
             part, key = name.split("/", 1)

@@ -18,7 +18,7 @@ from train.augment import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
 
-DataName = Literal["fer2013", "ck-plus", "raf-db", "sfew", "rafd"]
+DataName = Literal["fer2013", "ck-plus", "raf-db", "sfew", "rafd", "folders"]  # folders: one a class, one's own
 ProtocolName = Literal["canonical", "random-90-10", "ten-fold", "ten-fold-by-subject"]
 
 
@@ -53,7 +53,7 @@ class Recipe:
     data: DataName = "fer2013"
     protocol: ProtocolName = "canonical"
     fold: int = 0  # of the ten, counted from 0
-    labels: tuple[str, ...] = ()  # only these of the data set's; none is all
+    labels: tuple[str, ...] = ()  # only these of the data set's; none is all. Of folders: the classes, in order
     face: Literal["whole", "haar"] = "whole"  # the image is the face, or OpenCV's cascade finds it
     as_streamed: bool = False  # learns from every face twice: as it is, and as the stream would cut it
     colour: Literal["grey", "rgb"] = "grey"
@@ -104,6 +104,11 @@ class Recipe:
                              f"{self.schedule} and {self.step_at}")
         if not 0 <= self.fold < 10 or (self.fold and not self.protocol.startswith("ten-fold")):
             raise ValueError(f"expected a fold of 0–9, and only with ten-fold, found {self.fold} ({self.protocol})")
+        if len({label.lower() for label in self.labels}) != len(self.labels):
+            raise ValueError(f"expected distinct labels, found {', '.join(self.labels)}")
+        if self.data == "folders" and (len(self.labels) < 2 or self.protocol not in ("random-90-10", "ten-fold")):
+            raise ValueError("expected data: folders with labels, two classes or more, and with protocol: random-90-10 "
+                             f"or ten-fold, found {len(self.labels)} labels and {self.protocol}")
         if self.equalize and self.colour != "grey":
             raise ValueError("expected equalize only with colour: grey")
 

@@ -34,12 +34,14 @@ $(eval $(call on_fer2013,paper-d-shallow,--recipe paper-d-shallow))
 $(eval $(call on_fer2013,paper-d-improved,--recipe paper-d-improved))
 $(eval $(call on_fer2013,paper-d-deep,--recipe paper-d-deep))
 
-# paper E on CK+, both protocols; its tables' rows on one draw of 90/10, and four of them on FER2013
-E_48 := --recipe paper-e-ck-plus --set size=48 --epochs 30
-$(eval $(call on_ck_plus,paper-e-ck-plus,$(E_48)))
-$(eval $(call on_ck_plus,paper-e-ck-plus-by-subject,$(E_48) --set protocol=ten-fold-by-subject))
+# paper E on CK+, both protocols; its tables' rows on one draw of 90/10, and four of them on FER2013. CK+'s 48 pixels are cut
+# to 32 and its epochs to 20, with a higher rate: three minutes a row of one core; the paper's 128 pixels are 16 times that
+E_QUICK := --recipe paper-e-ck-plus --set size=32 --epochs 20 --set learning_rate=2e-3 --set schedule=one-cycle \
+    --set warm_up=0.2
+$(eval $(call on_ck_plus,paper-e-ck-plus,$(E_QUICK)))
+$(eval $(call on_ck_plus,paper-e-ck-plus-by-subject,$(E_QUICK) --set protocol=ten-fold-by-subject))
 
-E_ROW := $(E_48) --set protocol=random-90-10
+E_ROW := $(E_QUICK) --set protocol=random-90-10
 define e_row
 TRAININGS += runs/paper-e-$(1)-$(2)/finished
 runs/paper-e-$(1)-$(2)/finished: | $(VENV)/.installed-dev

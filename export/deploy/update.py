@@ -89,7 +89,12 @@ def _update(host: Host, plan: Plan, step: Tell, done: list[str], dry_run: bool) 
     _preflight(host, plan)
     if not dry_run and status["interrupted"]:
         step("watch", "an interrupted rollback is ended first")
-        host.slot("rollback", "--uncommitted", *plan.restarting, seconds=DECIDING_SECONDS)
+        try:
+            host.slot("rollback", "--uncommitted", *plan.restarting, seconds=DECIDING_SECONDS)
+        except Disconnected:
+            raise
+        except MienError as error:  # the service does not start with the old slot either: this one may mend that
+            step("watch", str(error))
         status = host.slot("status")
     state = status["slots"].get(slot, {}).get("state")
     runs = status["current"] == slot
@@ -102,7 +107,11 @@ def _update(host: Host, plan: Plan, step: Tell, done: list[str], dry_run: bool) 
     if not runs:
         _bring(host, plan, step, state)
     step("restart", plan.restart or "")
-    host.slot("restart", *plan.restarting, seconds=DECIDING_SECONDS)  # where it fails the device goes back
+    try:
+        host.slot("restart", *plan.restarting, seconds=DECIDING_SECONDS)  # where it fails the device goes back
+    except MienError as error:
+        if "invalid choice" not in str(error):  # argparse's words of a base from before that verb: its first look
+            raise                               # restarts what nobody started
     return _watch(host, plan, step, done)
 
 
@@ -135,7 +144,7 @@ def _bring(host: Host, plan: Plan, step: Tell, state: str | None) -> None:
         step("canary", "")
         host.slot("canary", slot, *plan.canary, seconds=600.0)
     step("switch", "")
-    host.slot("switch", slot, *plan.rules)
+    host.slot("switch", slot, *plan.rules, seconds=DECIDING_SECONDS)  # the timer's look may hold the lock so long
 
 
 def _watch(host: Host, plan: Plan, step: Tell, done: list[str]) -> Outcome:

@@ -48,12 +48,14 @@ def _deploy(args: argparse.Namespace, hosts: list[Host]) -> int:
 
 
 def _ask_each(args: argparse.Namespace, hosts: list[Host]) -> int:
+    from export.deploy.update import DECIDING_SECONDS
+
     found, failed = {}, False
     words = [] if args.bundle == "status" else ["--reason", "mien deploy rollback",
                                                 *(["--restart", args.restart] if args.restart is not None else [])]
     for host in hosts:
         try:
-            values = host.slot(args.bundle, *words, seconds=300.0)
+            values = host.slot(args.bundle, *words, seconds=DECIDING_SECONDS)
             found[host.name] = values
             entry = values.get("slots", {}).get(values.get("current"), {})
             said = f"{values['current'] or 'none'} {entry.get('state', '')}" if args.bundle == "status" else (

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle.manifest import CONFIG
-from runtime.errors import MienError
+from runtime.config import read_yaml
+from runtime.errors import BAD_INPUT, MienError
+from runtime.machine import find_gpu
 from runtime.slots.slot_runtime import last_line, make_venv, run_in
 from runtime.stream_config import MetricsConfig, MqttConfig, StreamConfig, load_config
 
@@ -34,12 +36,16 @@ class Trial:
 def prepare(slot: Path, caches: Path, every: bool) -> str:
     """Make the slot's environment, compile and prove its engines with it. Raises MienError.
 
-    every: on the CPU also the graphs that its configuration does not ask for. Before a switch a broken one is refused;
-    at a start it would keep a kiosk down that runs without it.
+    every: before a switch, on the CPU too: each graph that is there. Otherwise at a start, where the CPU needs nothing:
+    the stream proves its graph itself, and falls back from one that is broken.
     """
     made = make_venv(slot)
-    arguments = ["prepare", "--config", f"bundle/{CONFIG}", *(["--every"] if every else [])]
-    code, _, said = run_in(slot, arguments, PREPARE_SECONDS, _cache(caches))
+    if not every and _is_for_cpu(slot / "bundle" / CONFIG):
+        return f"{made}; the CPU needs nothing prepared"
+    arguments = ["prepare", "--config", f"bundle/{CONFIG}"]
+    code, _, said = run_in(slot, [*arguments, *(["--every"] if every else [])], PREPARE_SECONDS, _cache(caches))
+    if every and code == BAD_INPUT and "unrecognized arguments" in said:  # a mien from before that flag is in the slot
+        code, _, said = run_in(slot, arguments, PREPARE_SECONDS, _cache(caches))
     if code:
         raise MienError(f"expected {slot.name} to prepare its engines, found exit {code}: {last_line(said, 'silence')}")
     return f"{made}; {last_line(said, '')}"
@@ -87,6 +93,15 @@ def quiet(config: StreamConfig, trial: Trial) -> StreamConfig:
         config, source=trial.source or config.source, max_frames=trial.frames, events=None, video=None, view=False,
         metrics=MetricsConfig(), mqtt=MqttConfig(),
         supervision=dataclasses.replace(config.supervision, state=None))
+
+
+def _is_for_cpu(config: Path) -> bool:
+    """Read only `target`, for the rest may be newer; of what cannot be read the slot's own mien says why."""
+    try:
+        target = read_yaml(config).get("target", "auto")
+    except (MienError, AttributeError):
+        return False
+    return target == "cpu" or (target == "auto" and not find_gpu(Path("/")))
 
 
 def _cache(caches: Path) -> dict[str, str]:

@@ -32,7 +32,8 @@ def restart_service(command: str | None = None, asked_at: Path = SOCKET) -> None
     else:
         return
     if code:
-        words = said.strip().splitlines()[-1:] or ["silence"]
+        # systemctl's own last line says only where to look
+        words = [line for line in said.strip().splitlines() if not line.startswith("See ")][-1:] or ["silence"]
         raise MienError(f"expected {command or 'mien-restart.socket'!r} to restart the service, found exit {code}: "
                         f"{words[0]}; journalctl -u mien-kiosk shows more")
 

@@ -174,7 +174,8 @@ class Slots:
                     fsync_directory(self.prefix)  # or before this
                     self.journal.append(slot, "current", entry.version)
                 return
-            if self.interrupted():
+            unfinished = self.interrupted()
+            if unfinished and self.current() == unfinished.slot:
                 raise MienError("expected no rollback in work, found one that was interrupted; mien slot commit "
                                 "ends it")
             if entry.state != "canary":
@@ -183,6 +184,9 @@ class Slots:
             keep_room(self.prefix)
             before()
             self._point_to(slot)
+            if unfinished:  # it went back to a slot with which the service does not start: this one takes its place
+                self.journal.append(unfinished.slot, "rolled-back", unfinished.version,
+                                    unfinished.reason.partition(": ")[2])
             self.journal.append(slot, "current", entry.version)
 
     def commit(self, reason: str) -> None:

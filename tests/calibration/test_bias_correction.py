@@ -122,3 +122,13 @@ def test_a_layer_that_is_not_finite_is_named() -> None:
     bias.CopyFrom(numpy_helper.from_array(np.full(8, np.inf, np.float32), bias.name))
     with pytest.raises(MienError, match="NaN or infinity in Conv_5_out"):
         correct_biases(model, scales, FACES[:4])
+
+
+def test_a_bias_that_is_computed_is_not_replaced_but_refused() -> None:
+    model = bare_graph()
+    scales = scales_for(model)
+    conv = next(n for n in model.graph.node if n.op_type == "Conv" and len(n.input) > 2)
+    model.graph.node.insert(0, onnx.helper.make_node("Identity", [conv.input[2]], ["computed"], name="compute"))
+    conv.input[2] = "computed"
+    with pytest.raises(BadInput, match=f"found computed, .*--keep-float {conv.name}"):
+        correct_biases(model, scales, FACES[:4])

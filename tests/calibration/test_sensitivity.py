@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,20 @@ def test_a_cost_is_what_the_quantized_graph_says(trial: Trial, model: onnx.Model
     assert cost.accuracy_drop == pytest.approx(100 * float(np.mean(reference == labels) - np.mean(said == labels)),
                                                abs=1e-3)
     assert cost.kl > 0
+
+
+def test_a_layers_output_is_never_held_for_all_faces_at_once(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sensitivity, "BATCH", 8)
+    layer = trial.layer("conv1")  # whatever is cached: nothing is
+    own = 8 * 8 * 8 * 4 * 96  # bytes of its output on all faces
+    again = Trial(trial.model, trial.scales, trial.faces, trial.labels)
+    again._keep(json.dumps(sorted(n for n in again.plan.nodes if n != "conv1")), dataclasses.asdict(layer.cost))
+    tracemalloc.start()
+    try:
+        again.layer("conv1")
+        assert tracemalloc.get_traced_memory()[1] < own
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_layer_whose_input_is_uneven_costs_most_alone(trial: Trial) -> None:

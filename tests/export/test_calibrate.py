@@ -200,6 +200,13 @@ def test_a_folder_of_crops_of_any_size_is_prepared_as_the_card_says(
     assert "broken.png" in capsys.readouterr().err
 
 
+def test_crops_may_lie_in_folders_of_their_classes(tmp_path: Path) -> None:
+    for label in ("b", "a"):
+        (tmp_path / label).mkdir()
+        cv2.imwrite(str(tmp_path / label / "1.png"), random_faces(1)[0, 0])
+    assert load_pool(tmp_path, "crops", FaceInput(16, 16)).names == ["a/1.png", "b/1.png"]
+
+
 def test_a_folder_of_nothing_but_damaged_crops_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG")
     with pytest.raises(BadInput, match="all 1 images damaged"):

@@ -79,6 +79,12 @@ def test_the_kiosk_may_write_its_state_only() -> None:
     assert "MemoryMax=" in text and "ReadWritePaths" not in text
 
 
+def test_a_kiosk_whose_engines_cannot_be_prepared_starts_all_the_same() -> None:
+    lines = (UNITS / "mien-kiosk.service").read_text().splitlines()
+    assert {"Wants=mien-prepare.service", "After=mien-prepare.service"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("Requires=", "BindsTo=", "Requisite="))]
+
+
 def test_the_look_may_ask_at_the_address_that_a_fleet_serves_health_at() -> None:
     site = Site("museum", "broker", (Kiosk("lobby", "10.0.0.11"),))
     host = ip_address(yaml.safe_load(kiosk_yaml(site, site.kiosks[0]))["metrics"]["host"])

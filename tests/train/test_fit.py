@@ -119,6 +119,13 @@ def test_another_runs_folder_is_not_resumed(finished: tuple[Path, Fitted]) -> No
         train_toy(finished[0], resume=True, facts=FACTS | {"labels": ["a", "b", "c"]})
 
 
+def test_a_run_is_not_resumed_without_what_it_began_from(tmp_path: Path) -> None:
+    began = FACTS | {"started_from": {"sha256": "ab"}, "command": "mien train --init x"}
+    train_toy(tmp_path / "run", recipe=dataclasses.replace(RECIPE, epochs=1), facts=began)
+    with pytest.raises(BadInput, match="the same started_from as .* found none; .*: mien train --init x"):
+        train_toy(tmp_path / "run", recipe=dataclasses.replace(RECIPE, epochs=1), resume=True)
+
+
 # numbers that are not finite
 
 class PoisonedTask(ToyTask):

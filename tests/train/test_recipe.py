@@ -10,7 +10,7 @@ import torch
 
 from runtime.config import build
 from runtime.errors import BadConfig, BadInput
-from train.datasets import DATASETS
+from train.datasets import DATASETS, FOLDERS
 from train.networks import NETWORKS, build_network
 from train.recipe import RECIPES, DataName, Recipe, load_recipe
 
@@ -49,7 +49,7 @@ def test_a_shipped_recipe_says_where_it_comes_from(name: str) -> None:
 
 
 def test_a_recipe_may_name_every_data_set() -> None:
-    assert set(get_args(DataName)) == set(DATASETS)
+    assert set(get_args(DataName)) == {*DATASETS, FOLDERS}
 
 
 def test_a_file_gives_its_name_to_the_recipe(tmp_path: Path) -> None:
@@ -113,7 +113,9 @@ def test_an_unknown_key_below_another_is_named_by_its_path(tmp_path: Path) -> No
     "schedule: step", "step_at: [0.5]", "protocol: nine-fold", "balance: some", "patience: -1", "momentum: 1.0",
     "step_factor: 0", "colour: rgb\nequalize: true", "distillation: {teachers: []}",
     "distillation: {teachers: [x], weight: 0}", "data: imagenet", "augmentation: {flip: 2}", "learning_rate: fast",
-    "learning_rate: .nan", "learning_rate: 0", "warm_up: 1.5", "mixup: -0.2", "weight_decay: -1"])
+    "learning_rate: .nan", "learning_rate: 0", "warm_up: 1.5", "mixup: -0.2", "weight_decay: -1",
+    "data: folders\nlabels: [a, b]", "data: folders\nprotocol: ten-fold", "labels: [happy, Happy]",
+    "data: folders\nlabels: [a, b]\nprotocol: ten-fold-by-subject"])
 def test_a_value_out_of_range_is_refused(tmp_path: Path, line: str) -> None:
     with pytest.raises(BadConfig, match="expected"):
         load_recipe(write(tmp_path, f"network: small-vgg\n{line}\n"))

@@ -17,7 +17,7 @@ from train.datasets.labelled_faces import LabelledFaces
 from train.datasets.labelled_files import Prepare
 from train.datasets.published import Published, differences
 
-__all__ = ["DATASETS", "DataSet", "LabelledFaces", "SplitNames", "load_dataset"]
+__all__ = ["DATASETS", "FOLDERS", "DataSet", "LabelledFaces", "SplitNames", "load_dataset", "own_splits"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,13 @@ DATASETS = {
                     SplitNames("Train", None, "Val")),
     "rafd": DataSet(rafd.load_rafd, rafd.LABELS, rafd.PUBLISHED, None),
 }
+
+FOLDERS = "folders"  # somebody's own faces, one folder a class (own_faces.py): no labels, counts or splits to know
+
+
+def own_splits(name: str) -> SplitNames | None:
+    """Return what a data set's own splits are for; None where folds are drawn, as of somebody's own folders."""
+    return DATASETS[name].parts if name in DATASETS else None
 
 
 def load_dataset(name: str, path: Path, prepare: Prepare | None = None) -> LabelledFaces:

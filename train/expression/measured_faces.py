@@ -11,7 +11,7 @@ from pathlib import Path
 
 from runtime.config import build
 from runtime.errors import BadInput
-from train.datasets import DATASETS
+from train.datasets import DATASETS, own_splits
 from train.datasets.label_maps import EMOTIONS, label_map, relabel
 from train.datasets.labelled_faces import LabelledFaces
 from train.expression.open_network import OpenNetwork
@@ -53,7 +53,7 @@ def recipe_of(network: OpenNetwork) -> Recipe:
 
 def reported_on(recipe: Recipe) -> str:
     """Return what a recipe's figures are reported on: its data set's split, or its protocol and fold."""
-    parts = DATASETS[recipe.data].parts
+    parts = own_splits(recipe.data)
     if recipe.protocol == "canonical" and parts:
         return parts.reported
     return f"{recipe.protocol}-{recipe.fold}" if recipe.protocol.startswith("ten-fold") else recipe.protocol
@@ -77,7 +77,7 @@ def load_measurement(network: OpenNetwork, path: Path, data: str = "", splits: S
         sets: tuple[MeasuredFaces, ...] = (MeasuredFaces(reported_on(recipe), parts.reported, parts.training),)
     else:
         sets = _named_sets(faces, recipe.data, splits, own)
-    names = DATASETS[recipe.data].parts
+    names = own_splits(recipe.data)
     choosing = names.choosing if names else None
     fitted_on = choosing if choosing in [part.name for part in sets] else None
     return Measurement(sets, fitted_on, recipe.data, everything.sha256(), len(everything) - len(faces))
@@ -85,7 +85,7 @@ def load_measurement(network: OpenNetwork, path: Path, data: str = "", splits: S
 
 def _named_sets(faces: LabelledFaces, data: str, splits: Sequence[str], own: bool) -> tuple[MeasuredFaces, ...]:
     """Return the splits named, or the usual ones of a data set, which may be the network's own. Raises BadInput."""
-    parts = DATASETS[data].parts
+    parts = own_splits(data)
     usual = [name for name in (parts.choosing, parts.reported) if name] if parts else list(DATASETS[data].published)
     training = faces.split(parts.training) if parts and own else faces.split()
     sets = tuple(MeasuredFaces(name, faces.split(name), training) for name in splits or usual)
@@ -102,7 +102,7 @@ def as_the_network_says(faces: LabelledFaces, data: str, network: OpenNetwork) -
     Raises BadInput where the network's labels are no known data set's.
     """
     trained_on = recipe_of(network).data
-    if not set(network.labels) <= set(EMOTIONS[trained_on]):
+    if not set(network.labels) <= set(EMOTIONS.get(trained_on, ())):
         raise BadInput(f"expected labels of {trained_on}, found a network of {', '.join(network.labels)}; measure it "
                        "on its own data set")
     mapping = label_map(data, trained_on)

@@ -13,11 +13,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from runtime.command_line import say
 from runtime.errors import BadInput
 from runtime.faces.haar import HaarDetector
 from runtime.preprocess import FaceInput, crop_square, prepare_face
-from train.datasets import DATASETS, load_dataset
+from train.datasets import FOLDERS, load_dataset, own_splits
 from train.datasets.labelled_faces import LabelledFaces
+from train.datasets.own_faces import load_own_faces
 from train.datasets.protocols import (
     Fold,
     canonical_split,
@@ -52,6 +54,8 @@ def face_input(recipe: Recipe) -> FaceInput:
 
 def load_faces(recipe: Recipe, path: Path) -> LabelledFaces:
     """Read the recipe's data set as its network wants it, whole at `recipe.size`: the crop comes later."""
+    if recipe.data == FOLDERS:
+        return _every_class(load_own_faces(path, recipe.labels, _reader(recipe)), path)
     faces = load_dataset(recipe.data, path, _reader(recipe))
     return _only(faces, recipe.labels) if recipe.labels else faces
 
@@ -60,7 +64,7 @@ def parts_of(recipe: Recipe, faces: LabelledFaces) -> Parts:
     """Divide a data set by the recipe's protocol. Raises BadInput where the data set does not allow it."""
     choosing = None
     if recipe.protocol == "canonical":
-        names = DATASETS[recipe.data].parts
+        names = own_splits(recipe.data)
         if names is None:
             raise BadInput(f"expected a data set with its own splits, found {recipe.data}; choose another protocol: "
                            "random-90-10, ten-fold or ten-fold-by-subject")
@@ -77,7 +81,7 @@ def parts_of(recipe: Recipe, faces: LabelledFaces) -> Parts:
     if len(parts.training) < recipe.batch_size or (choosing is not None and not len(choosing)):
         found = f"{len(parts.training)}" + ("" if choosing is None else f", and {len(choosing)} to choose on")
         raise BadInput(f"expected at least {recipe.batch_size} faces to train on and one to choose on, found {found}; "
-                       "mien data check shows what is there")
+                       "take more, or a smaller batch: --set batch_size=16")
     return parts
 
 
@@ -94,6 +98,17 @@ def _random_fold(recipe: Recipe, count: int) -> Fold:
     if recipe.protocol == "random-90-10":
         return random_90_10(count, recipe.seed)
     return ten_fold(count, recipe.seed)[recipe.fold]
+
+
+def _every_class(faces: LabelledFaces, path: Path) -> LabelledFaces:
+    """Refuse own faces without one of their classes, say which files are left out, and hand them on."""
+    missing = [label for number, label in enumerate(faces.label_names) if number not in faces.labels]
+    if missing:
+        raise BadInput(f"expected faces of every class in {path}, found none of {', '.join(missing)}; add some, or "
+                       "correct the recipe's labels")
+    if faces.unreadable:
+        say(f"left out, for they are no faces: {len(faces.unreadable)} of the files, {faces.unreadable[0]} the first")
+    return faces
 
 
 def _only(faces: LabelledFaces, labels: tuple[str, ...]) -> LabelledFaces:

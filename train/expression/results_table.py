@@ -12,7 +12,7 @@ import numpy as np
 
 from runtime.agreement import wilson_interval
 from runtime.errors import BadInput
-from train.datasets import DATASETS
+from train.datasets import own_splits
 from train.expression.measured_faces import reported_on
 from train.expression.paper_figures import PaperFigure, paper_figure
 from train.expression.pictures.ablation import Bar
@@ -58,7 +58,7 @@ class Row:
     def name(self, shared: Collection[str] = ()) -> str:
         """The recipe, its changes that are not `shared`, its protocol if it has one, and how many folds there are."""
         said = [self.recipe, *(change for change in self.changes if change not in shared)]
-        parts = DATASETS[self.data].parts
+        parts = own_splits(self.data)
         if not (parts and self.reported_on == parts.reported):
             folds = self.reported_on.startswith("ten-fold") and len(self.runs) < 10
             said.append(self.reported_on + (f" ({len(self.runs)} of 10)" if folds else ""))
@@ -78,7 +78,7 @@ def gather(runs: Sequence[tuple[RunHistory, dict[str, Any]]]) -> tuple[Row, ...]
 def _row(members: Sequence[tuple[RunHistory, dict[str, Any]]]) -> Row:
     """Make one row of one run, or of the folds of one recipe."""
     first, report = members[0]
-    recipe, parts = first.recipe, DATASETS[first.recipe.data].parts
+    recipe, parts = first.recipe, own_splits(first.recipe.data)
     folds = recipe.protocol.startswith("ten-fold")
     reported = recipe.protocol if folds else reported_on(recipe)
     choosing = parts.choosing if parts and recipe.protocol == "canonical" else None
@@ -157,7 +157,7 @@ def as_markdown(rows: Sequence[Row]) -> str:
     text = []
     for data in dict.fromkeys(row.data for row in rows):
         of_data = [row for row in rows if row.data == data]
-        parts = DATASETS[data].parts
+        parts = own_splits(data)
         choosing = parts.choosing if parts else None
         heads = ["recipe", "network", "parameters", "epochs", "minutes", *([choosing] if choosing else []),
                  parts.reported if parts else "accuracy", "with views", "without copies", "the paper's"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from runtime.config import build
 from runtime.errors import BadInput
-from train.datasets import DATASETS
+from train.datasets import own_splits
 from train.recipe import Recipe
 from train.schedules import learning_rate
 
@@ -53,7 +53,7 @@ class RunHistory:
     @property
     def held_out_name(self) -> str:
         """The part of the data that the held-out accuracy was taken on."""
-        parts = DATASETS[self.recipe.data].parts
+        parts = own_splits(self.recipe.data)
         if self.recipe.protocol != "canonical" or not parts:
             return "the fold's test"
         return parts.choosing or parts.reported

@@ -16,6 +16,7 @@ from bundles import NEEDED, kiosk_files, kiosk_wheels, make_key, trust, write_ki
 
 from export.bundle.contents import units
 from export.forms.deb_from_bundle import deb_of, open_bundle
+from runtime.slots.slot_runtime import BORROWED
 
 STAND_INS = {
     "getent": "exit 0", "adduser": "exit 0", "deb-systemd-helper": "exit 0",
@@ -111,3 +112,30 @@ def test_the_same_version_installed_again_takes_the_place_of_the_first(machine: 
     before = (machine.place / "opt/current").resolve()
     assert machine.configure() == 0 and machine.runs() == "1.4.0"
     assert (machine.place / "opt/current").resolve() != before
+
+
+@pytest.mark.parametrize("borrows", ["a wheel's packages", "all of it"])
+def test_what_a_deployed_slot_borrows_outlives_every_upgrade(machine: Machine, borrows: str) -> None:
+    venv = (machine.place / "opt/base").resolve()  # of 1.4.0, which ran `mien slot prepare`
+    deployed = machine.place / "opt/slots/1.4.1-deployed"
+    deployed.mkdir()
+    if borrows == "all of it":
+        (deployed / "venv").symlink_to(venv)
+    else:
+        packages = deployed / "venv/lib/python3.10/site-packages"
+        packages.mkdir(parents=True)
+        (packages / BORROWED).write_text(f"{venv}/lib/python3.10/site-packages\n")
+    for version in ("1.5.0", "1.6.0", "1.7.0"):
+        machine.unpack(version)
+        assert machine.configure() == 0 and (venv / "bin/python").exists()
+    assert len(list(machine.here.glob("slot-*"))) == 3  # that one, the new one and the one before it
+
+
+def test_an_upgrade_from_a_package_whose_venv_is_a_folder_goes_through(machine: Machine) -> None:
+    venv = machine.here / "venv"
+    before = venv.resolve()
+    venv.unlink()
+    before.rename(venv)
+    machine.unpack("1.5.0")
+    assert machine.configure() == 0 and machine.runs() == "1.5.0"
+    assert venv.resolve() == (machine.place / "opt/current/venv").resolve()

@@ -195,6 +195,6 @@ def test_300_mutations_are_refused(release: Release, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_10_000_mutations_are_refused(release: Release, tmp_path: Path, record_property: Callable[..., None]) -> None:
-    changed, refused = refused_of(release, tmp_path, 10_500)
+    changed, refused = refused_of(release, tmp_path, 11_600)  # some change nothing
     record_property("mutations", changed)
     assert changed >= 10_000 and refused == changed

@@ -4,6 +4,7 @@ are no numbers. An engine that departs from PyTorch is `tests/faults`' row 53.""
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import mien
 from runtime import stream
 from runtime.card import FileEntry, load_model, save_card
 from runtime.errors import MienError
+from runtime.slots import canary
 from runtime.slots.canary import Trial, prepare, try_config
 
 
@@ -66,7 +68,33 @@ def test_a_graph_that_only_a_fallback_opens_is_proven_before_the_switch_and_keep
                                          golden_bound={**card.golden_bound, "fp16": 1e-4}))
     with pytest.raises(MienError, match="expected the fp16 engine within"):
         prepare(config.parent.parent, tmp_path / "cache", every=True)
-    assert "golden faces" in prepare(config.parent.parent, tmp_path / "cache", every=False)
+    assert "the CPU needs nothing prepared" in prepare(config.parent.parent, tmp_path / "cache", every=False)
+
+
+@pytest.mark.parametrize(("target", "gpu", "asked"), [
+    ("cpu", "NVIDIA", False), ("auto", "", False), ("auto", "NVIDIA", True), ("tensorrt", "", True)])
+def test_at_a_start_a_slot_is_asked_to_prepare_only_where_a_gpu_reads(
+    target: str, gpu: str, asked: bool, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(config.read_text().replace('"cpu"', f'"{target}"'))
+    monkeypatch.setattr(canary, "find_gpu", lambda root: gpu)
+    runs = list[list[str]]()
+    monkeypatch.setattr(canary, "run_in", lambda slot, words, *_: runs.append(words) or (0, "", "compiled"))
+    prepare(config.parent.parent, tmp_path / "cache", every=False)
+    assert bool(runs) == asked
+    prepare(config.parent.parent, tmp_path / "cache", every=True)
+    assert runs[-1][-1] == "--every"
+
+
+def test_a_slot_whose_mien_is_older_than_the_device_is_prepared_by_what_it_knows(config: Path, tmp_path: Path) -> None:
+    slot = config.parent.parent
+    older = slot / "venv" / "bin" / "python"
+    older.parent.mkdir(parents=True)
+    older.write_text("#!/bin/sh\nfor word; do shift; test \"$word\" = --every && word=--not-yet; set -- \"$@\" \"$word\"; "
+                     f"done\nexec {sys.executable} \"$@\"\n")
+    older.chmod(0o755)
+    (slot / "venv.done").touch()
+    assert "golden faces" in prepare(slot, tmp_path / "cache", every=True)
 
 
 def test_the_verb_says_so_with_its_exit_code(config: Path, capsys: pytest.CaptureFixture[str]) -> None:

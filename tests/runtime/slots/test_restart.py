@@ -64,7 +64,7 @@ def test_a_restart_that_worked_is_silent(folder: Path) -> None:
 
 
 def test_a_restart_that_failed_is_told_with_its_exit_code(folder: Path) -> None:
-    ends(folder, 3, "Job for mien-kiosk.service failed.\n")
+    ends(folder, 3, 'Job for mien-kiosk.service failed.\nSee "journalctl -xeu mien-kiosk.service" for details.\n')
     with pytest.raises(MienError, match="found exit 3: Job for mien-kiosk.service failed"):
         restart_service(None, folder / "socket")
 

@@ -166,6 +166,23 @@ def test_a_rollback_whose_restart_fails_is_finished_later(slots: Slots, bring: B
     assert slots.state(new) == "rolled-back" and not slots.interrupted()
 
 
+def test_a_rollback_to_a_slot_that_does_not_start_yields_to_a_good_slot(slots: Slots, bring: Bring) -> None:
+    old, new = bring("1.0"), bring("1.1", commit=False)
+    with pytest.raises(MienError), slots.alone():
+        slots.roll_back("it blinked", fails)  # type: ignore[arg-type]
+    good = bring("1.2", commit=False)
+    assert (slots.current(), slots.previous(), slots.interrupted()) == (good, old, None)
+    assert new not in slots.committed() and slots.state(good) == "current"
+
+
+def test_a_rollback_that_was_killed_before_it_went_back_is_ended_first(slots: Slots, bring: Bring) -> None:
+    old, new = bring("1.0"), bring("1.1", commit=False)
+    slots.journal.append(new, "rolling-back", "1.1", f"to {old}: it blinked")
+    with pytest.raises(MienError, match="found one that was interrupted; mien slot commit"):
+        bring("1.2", commit=False)
+    assert slots.current() == new
+
+
 def test_nobody_returns_to_what_was_rolled_back(slots: Slots, bring: Bring) -> None:
     old, new = bring("1.0"), bring("1.1")
     with slots.alone():

@@ -24,3 +24,8 @@ def test_two_folders_of_one_class_are_refused(tmp_path):
         (tmp_path / name).mkdir()
     with pytest.raises(BadInput, match="merge them"):
         class_folders(tmp_path, ("sad",))
+
+
+def test_a_label_in_capitals_finds_its_folder(tmp_path):
+    (tmp_path / "Bored").mkdir()
+    assert class_folders(tmp_path, ("Bored", "AWAKE")) == [(0, tmp_path / "Bored")]

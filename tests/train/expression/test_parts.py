@@ -116,3 +116,36 @@ def test_a_card_takes_the_centre_of_the_size_a_crop_was_drawn_from() -> None:
     how = face_input(recipe(size=48, crop=44))
     assert (how.height, how.width, how.resize) == (44, 44, 48)
     assert face_input(recipe(size=64, colour="rgb")).resize is None
+
+
+# somebody's own
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Twelve photographs of faces in two classes that no data set has, of any size."""
+    for label in ("Bored", "awake"):
+        (tmp_path / label).mkdir()
+        for number in range(6):
+            cv2.imwrite(str(tmp_path / label / f"{number}.jpg"), np.full((40 + number, 50, 3), 90 + number, np.uint8))
+    return tmp_path
+
+
+def test_own_folders_are_read_under_the_recipes_labels_and_divided(own: Path) -> None:
+    how = recipe(data="folders", labels=("awake", "Bored"), protocol="random-90-10", size=24)
+    faces = load_faces(how, own)
+    assert faces.images.shape == (12, 24, 24) and faces.label_names == ("awake", "Bored")
+    assert faces.counts() == {"All": {"awake": 6, "Bored": 6}}
+    parts = parts_of(how, faces)
+    assert parts.choosing is None and (len(parts.training), len(parts.reported)) == (10, 2)
+
+
+def test_an_own_class_without_a_face_is_refused(own: Path) -> None:
+    how = recipe(data="folders", labels=("awake", "Bored", "asleep"), protocol="ten-fold")
+    with pytest.raises(BadInput, match="found none of asleep; add some, or correct the recipe's labels"):
+        load_faces(how, own)
+
+
+def test_an_own_file_that_is_no_image_is_named(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own / "awake" / "notes.txt").write_text("tired")
+    assert len(load_faces(recipe(data="folders", labels=("awake", "Bored"), protocol="ten-fold"), own)) == 12
+    assert "left out, for they are no faces: 1 of the files, awake/notes.txt the first" in capsys.readouterr().err
