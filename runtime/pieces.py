@@ -78,10 +78,13 @@ class Pieces:
                 stack.callback(_let_go, piece.name, old[piece.name])
         return [piece.name for piece in changed]
 
-    def open_again(self, name: str) -> None:
-        """Open a part that is asked for and not open, once more. Raises what opening raises."""
+    def open_again(self, name: str, config: StreamConfig | None = None) -> None:
+        """Open a part that is asked for and not open, once more. Raises what opening raises.
+
+        config: in place of what runs, which stays the one that a reload compares with.
+        """
         piece = next(piece for piece in self._pieces if piece.name == name)
-        self._open[name] = piece.open(self.config, self._open)
+        self._open[name] = piece.open(config or self.config, self._open)
 
     def __enter__(self) -> Pieces:
         return self

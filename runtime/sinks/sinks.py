@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -25,6 +26,7 @@ from runtime.supervision.health import Health
 if TYPE_CHECKING:  # a sink is imported where it is asked for: a kiosk with events alone starts sooner
     from runtime.dashboard.publish import Publisher
     from runtime.sinks.mqtt import MqttSink
+    from runtime.sinks.name_lookup import NameLookup
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ class Sinks:
         self.failed_pictures = 0  # that a window or a video did not take
         self.metrics_retries = 0  # of an address that could not be served
         self._wait, self._try_at = FIRST_WAIT, 0.0
+        self._lookup: NameLookup | None = None  # of the address that is tried again
         self.join()
 
     def join(self) -> None:
@@ -190,10 +193,20 @@ class Sinks:
         if self._pieces["metrics"] or not self._pieces.config.metrics.port or self._health.state == "starting":
             self._wait, self._try_at = FIRST_WAIT, now
         elif now >= self._try_at:
+            from runtime.sinks.name_lookup import NameLookup
+
+            config = self._pieces.config
+            if self._lookup is None or self._lookup.host != config.metrics.host:
+                self._lookup = NameLookup(config.metrics.host)
+            if not self._lookup.done:
+                return
+            address, self._lookup = self._lookup.address, None
             self._wait, self._try_at = min(2 * self._wait, LONGEST_WAIT), now + self._wait
             self.metrics_retries += 1
             try:
-                self._pieces.open_again("metrics")
+                if not address:
+                    raise Unavailable(f"expected an address of metrics.host {config.metrics.host}, found none")
+                self._pieces.open_again("metrics", replace(config, metrics=replace(config.metrics, host=address)))
             except (MienError, OSError) as error:
                 self._health.report("metrics", f"{error}; it is tried again")
 

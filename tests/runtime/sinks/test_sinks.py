@@ -9,6 +9,7 @@ import errno
 import http.client
 import json
 import os
+import queue
 import socket
 import time
 from collections.abc import Iterator
@@ -142,6 +143,39 @@ def test_a_port_that_was_taken_at_the_start_is_tried_again_ever_later_and_told_o
     with closing(running):
         running.sinks.report()
         assert running.health.state == "running" and ready("127.0.0.1", config.metrics.port) == 200
+
+
+def test_a_resolver_that_is_away_keeps_no_frame_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("prometheus_client", reason="prometheus-client is not installed (mien[metrics])")
+    answers, asked = queue.Queue[str](), list[str]()
+
+    def resolve(host: str) -> str:
+        asked.append(host)
+        if not (answer := answers.get()):
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return answer
+
+    def away(*_: object) -> None:
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr("runtime.sinks.name_lookup.socket", SimpleNamespace(gethostbyname=resolve))
+    config = StreamConfig("s", metrics=MetricsConfig(free_port(), "lobby.site.example"))
+    with monkeypatch.context() as start:
+        start.setattr("runtime.sinks.metrics.MetricsServer", away)
+        running = Running(config)
+    now = time.monotonic() + FIRST_WAIT
+    monkeypatch.setattr("runtime.sinks.sinks.time", SimpleNamespace(monotonic=lambda: now))
+    with closing(running):
+        for retries, answer in enumerate(("", "127.0.0.1")):
+            now += LONGEST_WAIT
+            for _ in range(3):  # comes back though nobody has answered, and asks no second time
+                running.sinks.report()
+            wait_until(lambda now=retries: len(asked) > now)
+            assert (len(asked), running.sinks.metrics_retries) == (retries + 1, retries)
+            answers.put(answer)
+            wait_until(lambda now=retries: running.sinks.report() or running.sinks.metrics_retries > now)
+        assert running.health.state == "running" and ready("127.0.0.1", config.metrics.port) == 200
+        assert running.pieces.config == config
 
 
 def test_a_video_that_the_disk_does_not_flush_is_no_reload_that_failed(

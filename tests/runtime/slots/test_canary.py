@@ -90,8 +90,8 @@ def test_a_slot_whose_mien_is_older_than_the_device_is_prepared_by_what_it_knows
     slot = config.parent.parent
     older = slot / "venv" / "bin" / "python"
     older.parent.mkdir(parents=True)
-    older.write_text("#!/bin/sh\nfor word; do shift; test \"$word\" = --every && word=--not-yet; set -- \"$@\" \"$word\"; "
-                     f"done\nexec {sys.executable} \"$@\"\n")
+    older.write_text("#!/bin/sh\nfor word; do shift; test \"$word\" = --every && word=--not-yet; "
+                     f"set -- \"$@\" \"$word\"; done\nexec {sys.executable} \"$@\"\n")
     older.chmod(0o755)
     (slot / "venv.done").touch()
     assert "golden faces" in prepare(slot, tmp_path / "cache", every=True)
