@@ -35,7 +35,8 @@ class MetricsConfig:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"expected a port of 0–65535, found {self.port}")
         if not self.host or not self.host.isascii() or not self.host.isprintable():
-            raise ValueError(f"expected a host's name or address, found {self.host!r}; 127.0.0.1 answers this machine only")
+            raise ValueError(f"expected a host's name or address, found {self.host!r}; 127.0.0.1 answers this machine "
+                             "only")
 
 
 @dataclass(frozen=True)

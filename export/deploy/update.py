@@ -87,6 +87,9 @@ def _update(host: Host, plan: Plan, step: Tell, done: list[str], dry_run: bool) 
     step("preflight", "")
     status = host.slot("status")
     _preflight(host, plan)
+    if plan.restart is None and not status.get("restart_socket", True):  # a base from before the socket does not say
+        raise MienError("expected mien-restart.socket to listen on the device, found none; there: systemctl enable "
+                        "--now mien-restart.socket, or give --restart COMMAND")
     if not dry_run and status["interrupted"]:
         step("watch", "an interrupted rollback is ended first")
         try:

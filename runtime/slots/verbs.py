@@ -21,6 +21,8 @@ RESTART_HELP = "a command that restarts the service; mien-restart.socket does ot
 
 def verb_status(args: argparse.Namespace) -> int:
     """Say which slots are there, which one runs, and what happened last."""
+    from runtime.slots.restart import SOCKET
+
     slots = _slots(args)
     current, entries = slots.current(), slots.journal.read()
     found = {slot: slots.entry(slot) for slot in dict.fromkeys(entry.slot for entry in entries)}
@@ -31,7 +33,8 @@ def verb_status(args: argparse.Namespace) -> int:
         say(f"{slot}: {entry['state']}{': ' + entry['reason'] if entry['reason'] else ''}")
     if args.json:
         print_json({"current": current, "previous": slots.previous(), "slots": here,
-                    "interrupted": interrupted.slot if interrupted else "", "last": [vars(e) for e in entries[-5:]]})
+                    "interrupted": interrupted.slot if interrupted else "", "last": [vars(e) for e in entries[-5:]],
+                    "restart_socket": SOCKET.exists()})
     return DONE
 
 

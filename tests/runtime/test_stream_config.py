@@ -91,7 +91,8 @@ def test_a_printed_configuration_holds_no_credential(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "told"), [
     ("mqtt: {topic: ''}", "topic"), ("mqtt: {topic: /a}", "topic"), ("mqtt: {ca_file: a.pem}", "tls: true"),
     ("mqtt: {queue: 0}", "queue of 1–100000"), ("mqtt: {pasword_file: a}", "did you mean mqtt.password_file"),
-    ("metrics: {host: ''}", "expected a host"), ("event_files: {fsync: often}", "choose one of always, interval"),
+    ("metrics: {host: ''}", "expected a host"), ('metrics: {host: "kiosk\\u00e4"}', "expected a host"),
+    ("event_files: {fsync: often}", "choose one of always, interval"),
     ("supervision: {engine_tries: 0}", "engine_tries of 1–100"), ("event_files: 5", "keys under event_files")])
 def test_a_wrong_value_in_a_section_is_refused(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(BadConfig, match=told):

@@ -5,6 +5,7 @@ Over a real ssh server: tests/faults/test_deploy_17_23_50_54.py.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
@@ -96,3 +97,13 @@ def test_a_rollback_that_cannot_be_ended_keeps_no_good_bundle_away(device: Here,
     found = update(device, plan, lambda *step: steps.append(step))
     assert found.outcome == "committed" and slots.current() == release.manifest.slot(), (found, steps)
     assert any(name == "watch" and "found exit 1" in detail for name, detail in steps)
+
+
+def test_a_device_where_nobody_would_restart_the_service_is_told_before_anything_is_sent(
+    device: Here, release: Release, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.slots.restart.SOCKET", tmp_path / "none.sock")
+    plan = dataclasses.replace(plan_of(release, ""), restart=None)
+    found = update(device, plan, lambda *_: None)
+    assert (found.outcome, found.step) == ("failed", "preflight") and "mien-restart.socket" in found.detail
+    assert Slots(Path(device.prefix)).state(release.manifest.slot()) is None
