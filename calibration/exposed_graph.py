@@ -17,7 +17,16 @@ from runtime.errors import BadInput
 
 
 def open_with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnxruntime.InferenceSession:
-    """Open a session that also returns the named float32 tensors; the model stays as it is."""
+    """Open a session that also returns the named float32 tensors; the model stays as it is.
+
+    Raises BadInput for a graph that takes anything but one uint8 tensor.
+    """
+    weights = {w.name for w in model.graph.initializer}  # older graphs list them among the inputs
+    inputs = [i for i in model.graph.input if i.name not in weights]
+    if len(inputs) != 1 or inputs[0].type.tensor_type.elem_type != TensorProto.UINT8:
+        kinds = ", ".join(f"{i.name} {TensorProto.DataType.Name(i.type.tensor_type.elem_type)}" for i in inputs)
+        raise BadInput(f"expected a graph whose one input is uint8 pixels, found {kinds or 'none'}; let a Cast and the "
+                       "normalization be its first nodes")
     present = {o.name for o in model.graph.output}
     more = onnx.ModelProto()
     more.graph.output.extend(helper.make_tensor_value_info(tensor, TensorProto.FLOAT, None)

@@ -210,7 +210,8 @@ def add_verbs(verb: AddVerb) -> None:
 
     p = verb("train", verb_train)
     p.add_argument("--recipe", required=True, help="a shipped recipe's name, or a YAML file")
-    p.add_argument("--data", type=Path, required=True, help="the recipe's data set; FER2013 also as fer2013.csv")
+    p.add_argument("--data", type=Path, required=True, help="the recipe's data set, or with data: folders "
+                   "your own faces, one folder a class; FER2013 also as fer2013.csv")
     p.add_argument("--out", type=Path, required=True, help="the run's folder")
     _add_start(p)
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe: "

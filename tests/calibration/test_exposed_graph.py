@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from tiny_graphs import random_faces, vgg_graph
@@ -31,3 +32,10 @@ def test_a_face_of_another_shape_is_named_by_its_number() -> None:
     faces = [*random_faces(2), np.zeros((3, 16, 16), np.uint8)]
     with pytest.raises(BadInput, match=r"found \(3, 16, 16\) uint8 as image 2"):
         list(batches_of(faces, (1, 16, 16), 8))
+
+
+def test_a_graph_of_float_pixels_is_refused() -> None:
+    graph = vgg_graph()
+    graph.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    with pytest.raises(BadInput, match="one input is uint8 pixels, found faces FLOAT; let a Cast"):
+        open_with_outputs(graph, [])
