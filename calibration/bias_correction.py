@@ -1,7 +1,8 @@
 """Empirical bias correction: what rounding adds to a layer's output on average is taken from its bias.
 
 Weights rounded mostly one way, and values clipped, shift a channel's mean for every face; a bias costs nothing to move
-(Nagel et al. 2019, https://arxiv.org/abs/1906.04721, section 4.2 and appendix D). Knows no data set.
+(Nagel et al. 2019, https://arxiv.org/abs/1906.04721, section 4.2 and appendix D). A MatMul has no bias, and
+stays as it is. Knows no data set.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 from calibration.exposed_graph import batches_of
-from calibration.onnx_graph import Graph, rebuild
+from calibration.onnx_graph import Graph, output_axis, rebuild
 from calibration.quantize import plan, quantize
 from runtime.errors import BadInput, MienError
 
@@ -30,11 +31,12 @@ def correct_biases(model: onnx.ModelProto, scales: dict[str, np.float32], faces:
     Raises BadInput for faces of another shape or none, MienError naming a layer whose output is not finite.
     """
     chosen = plan(model, keep_float)
-    reference = _with_own_biases(model, chosen.nodes)
+    biased = [n.name for n in model.graph.node if n.name in chosen.nodes and n.op_type != "MatMul"]
+    reference = _with_own_biases(model, biased)
     # the GPU form holds the integers of the CPU form, and leaves the layers' own outputs as they are
     rounded = quantize(reference, chosen, scales, "gpu")
-    biases = {n.name: n.input[2] for n in reference.graph.node if n.name in chosen.nodes}
-    outputs = {n.name: n.output[0] for n in reference.graph.node if n.name in chosen.nodes}
+    biases = {n.name: n.input[2] for n in reference.graph.node if n.name in biased}
+    outputs = {n.name: n.output[0] for n in reference.graph.node if n.name in biased}
     wanted = dict(zip(outputs, channel_means(reference, list(outputs.values()), faces)))
     for name, tensor in outputs.items():
         found = channel_means(rounded, [tensor], faces)[0]
@@ -80,7 +82,7 @@ def _all_but_channels(values: np.ndarray) -> tuple[int, ...]:
     return tuple(axis for axis in range(values.ndim) if axis != 1)
 
 
-def _with_own_biases(model: onnx.ModelProto, names: tuple[str, ...]) -> onnx.ModelProto:
+def _with_own_biases(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
     """Give every named layer a bias of its own: zeros where it has none, a copy where another node reads it too."""
     graph, nodes, weights = Graph(model), [], list(model.graph.initializer)
     shape_of = {w.name: w.dims for w in weights}
@@ -93,8 +95,7 @@ def _with_own_biases(model: onnx.ModelProto, names: tuple[str, ...]) -> onnx.Mod
                 raise BadInput(f"expected constant biases to correct, found {old}, which {node.name} is given at run "
                                f"time; keep that layer in float: --keep-float {node.name}")
             if not old or len(graph.reads(old)) > 1:
-                transposed = node.op_type == "Conv" or any(a.name == "transB" and a.i for a in node.attribute)
-                channels = shape_of[node.input[1]][0 if transposed else 1]
+                channels = shape_of[node.input[1]][output_axis(node)]
                 values = graph.weight(old) if old else np.zeros(channels, np.float32)
                 weights.append(numpy_helper.from_array(np.asarray(values), f"{node.name}_bias"))
                 del copy.input[2:]

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from calibration.onnx_graph import Graph, attribute, rebuild
+from calibration.onnx_graph import Graph, attribute, output_axis, rebuild
 from calibration.quantize import plan
 from runtime.errors import BadInput
 
@@ -60,10 +60,10 @@ def equalize(model: onnx.ModelProto, ranges: Mapping[str, np.ndarray], alpha: fl
     moved: dict[str, np.ndarray] = {}
     for pair in find_pairs(model):
         first, second = nodes[pair.first], nodes[pair.second]
-        channels = weights[first.input[1]].shape[_output_axis(first)]
+        channels = weights[first.input[1]].shape[output_axis(first)]
         factors = channel_factors(_shares(pair, ranges, channels), 1.0 if pair.free else alpha)
         for number, name in enumerate(first.input[1:]):
-            moved[name] = _along(moved.get(name, weights[name]), _output_axis(first) if number == 0 else 0, 1 / factors)
+            moved[name] = _along(moved.get(name, weights[name]), output_axis(first) if number == 0 else 0, 1 / factors)
         name = second.input[1]
         moved[name] = _scaled_inputs(second, moved.get(name, weights[name]), factors)
     kept = [numpy_helper.from_array(moved[w.name], w.name) if w.name in moved else w for w in model.graph.initializer]
@@ -90,7 +90,7 @@ def _is_layer(graph: Graph, node: onnx.NodeProto) -> bool:
 
 def _pair_from(graph: Graph, first: onnx.NodeProto, scaled: set[str]) -> Pair | None:
     weight = graph.weight(first.input[1])
-    channels, places = weight.shape[_output_axis(first)], weight.ndim - 2
+    channels, places = weight.shape[output_axis(first)], weight.ndim - 2
     tensor, tensors, flat = first.output[0], [], places == 0
     while tensor not in graph.outputs and len(graph.reads(tensor)) == 1:
         if tensor in scaled:
@@ -98,7 +98,7 @@ def _pair_from(graph: Graph, first: onnx.NodeProto, scaled: set[str]) -> Pair | 
         reader = graph.reads(tensor)[0]
         if _is_layer(graph, reader):
             read, groups = graph.weight(reader.input[1]), attribute(reader, "group", 1)
-            inputs = read.shape[1 - _output_axis(reader)] * groups
+            inputs = read.shape[1 - output_axis(reader)] * groups
             fits = inputs % channels == 0 if reader.op_type == "Gemm" else inputs == channels and not flat
             return Pair(first.name, reader.name, tuple(tensors), read.shape[1] == 1) if fits and tensors else None
         flat = flat or reader.op_type in _FLATTENING
@@ -113,10 +113,6 @@ def _is_mean_over_places(graph: Graph, node: onnx.NodeProto, places: int) -> boo
         return False
     axes = graph.weight(node.input[1]).reshape(-1).tolist()
     return sorted(axis % (places + 2) for axis in axes) == list(range(2, places + 2))
-
-
-def _output_axis(node: onnx.NodeProto) -> int:
-    return 1 if node.op_type == "Gemm" and not attribute(node, "transB", 0) else 0
 
 
 def _shares(pair: Pair, ranges: Mapping[str, np.ndarray], channels: int) -> np.ndarray:
@@ -139,7 +135,7 @@ def _along(values: np.ndarray, axis: int, factors: np.ndarray) -> np.ndarray:
 
 def _scaled_inputs(second: onnx.NodeProto, weight: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Multiply the weights that read each channel; a flattened one is read at every place, places running fastest."""
-    axis, groups = 1 - _output_axis(second), attribute(second, "group", 1)
+    axis, groups = 1 - output_axis(second), attribute(second, "group", 1)
     each = np.repeat(factors, weight.shape[axis] * groups // len(factors))
     if groups == 1:
         return _along(weight, axis, each)

@@ -5,7 +5,7 @@ Knows nothing of quantization or precision; a thin index over the protobuf, made
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -40,15 +40,28 @@ class Graph:
 
 
 def parse_model(content: bytes, name: str) -> onnx.ModelProto:
-    """Parse ONNX bytes. Raises BadModel, naming the file."""
+    """Parse ONNX bytes; every node has a name of its own then. Raises BadModel, naming the file."""
     try:
         model = onnx.load_model_from_string(content)
         onnx.checker.check_model(content)  # as bytes: of the model it would make one more copy
     except Exception as error:  # protobuf's DecodeError, onnx's ValidationError and others share no base class
         raise BadModel(f"expected a valid ONNX graph in {name}, found: {str(error).splitlines()[0]}") from error
-    for index, node in enumerate(model.graph.node):  # plans and reports speak of nodes by name
-        node.name = node.name or f"{node.op_type}_{index}"
+    _name_nodes(model.graph.node)
     return model
+
+
+def _name_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
+    """Give every node a name of its own: plans and reports speak of nodes by name; ONNX lets one be empty or shared."""
+    nodes = list(nodes)
+    taken, seen = {node.name for node in nodes}, {""}
+    for index, node in enumerate(nodes):
+        if node.name in seen:
+            name = f"{node.name or node.op_type}_{index}"
+            while name in taken:
+                name += "_"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
 
 
 def rebuild(model: onnx.ModelProto, nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto]) -> onnx.ModelProto:
@@ -85,20 +98,31 @@ def with_shape(model: onnx.ModelProto, shape: Sequence[int]) -> onnx.ModelProto:
     return onnx.shape_inference.infer_shapes(fixed, data_prop=True)
 
 
+def output_axis(node: onnx.NodeProto) -> int:
+    """Return the axis of a weight that counts its output channels, of a Conv, a Gemm or a MatMul with a matrix."""
+    return 1 if node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0)) else 0
+
+
+def shapes_of(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the sizes of every tensor that a node makes and shape inference knows; 0 stands for a free one."""
+    inferred = onnx.shape_inference.infer_shapes(model)
+    return {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
+            for v in [*inferred.graph.value_info, *inferred.graph.output]}
+
+
 def multiply_adds(model: onnx.ModelProto) -> int:
-    """Count the multiply-adds of every Conv and Gemm for one image."""
+    """Count the multiply-adds of every layer with constant weights for one image."""
     return sum(node_multiply_adds(model).values())
 
 
 def node_multiply_adds(model: onnx.ModelProto) -> dict[str, int]:
-    """Count the multiply-adds of each Conv and Gemm with constant weights for one image, from the inferred shapes."""
-    inferred = onnx.shape_inference.infer_shapes(model)
-    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
-              for v in [*inferred.graph.value_info, *inferred.graph.output]}
-    weights = {w.name: list(w.dims) for w in inferred.graph.initializer}
+    """Count the multiply-adds of each Conv, Gemm and MatMul with constant weights for one image, by inferred shapes."""
+    shapes = shapes_of(model)
+    weights = {w.name: list(w.dims) for w in model.graph.initializer}
     counts = {}
-    for node in inferred.graph.node:
-        if node.op_type in ("Conv", "Gemm") and node.input[1] in weights and node.output[0] in shapes:
-            positions = int(np.prod(shapes[node.output[0]][2:]))  # of one image: batch and channels left out
-            counts[node.name] = int(np.prod(weights[node.input[1]])) * max(1, positions)
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm", "MatMul") and node.input[1] in weights and node.output[0] in shapes:
+            sizes = shapes[node.output[0]]
+            places = sizes[1:-1] if node.op_type == "MatMul" else sizes[2:]  # batch and channels left out
+            counts[node.name] = int(np.prod(weights[node.input[1]])) * max(1, int(np.prod(places)))
     return counts

@@ -2,7 +2,8 @@
 
 The **CPU form** puts every ReLU between two Q/DQ pairs of equal scale, so that ONNX Runtime runs convolution, ReLU and
 max pooling on integers. The **GPU form** leaves ReLU and pooling between the convolution and one Q, which is what
-TensorRT fuses. Both: per-channel int8 weights with DQ only, float bias, zero-point 0; attention gates stay float.
+TensorRT fuses. Both: per-channel int8 weights with DQ only, float bias, zero-point 0; attention gates stay float, and
+of a convolution + residual addition the convolution's own output does. Products of two activations are not quantized.
 Rules: https://docs.nvidia.com/deeplearning/tensorrt/latest/inference-library/work-quantized-types.html
 """
 
@@ -16,12 +17,12 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from calibration.onnx_graph import Graph, rebuild
+from calibration.onnx_graph import Graph, output_axis, rebuild, shapes_of
 from calibration.ranges import quantize_weights
 from runtime.errors import BadInput
 
 Form = Literal["cpu", "gpu"]
-_COMPUTE = ("Conv", "Gemm")
+_COMPUTE = ("Conv", "Gemm", "MatMul")
 # Nodes that keep integers as they are: max pooling commutes with rounding, the others only move values
 _TRANSPARENT = ("MaxPool", "Reshape", "Flatten", "Identity", "Squeeze", "Unsqueeze")
 _POOL_MEAN = ("GlobalAveragePool", "AveragePool", "ReduceMean")
@@ -37,7 +38,7 @@ class Plan:
 
 
 def plan(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> Plan:
-    """Choose the Conv and Gemm nodes to quantize and the tensors to observe; those named in `keep_float` stay float.
+    """Choose the Conv, Gemm and MatMul nodes to quantize and the tensors to observe; those in `keep_float` stay float.
 
     A tensor's range is that of the value *before* transparent nodes, so that equal integers get equal scales. Raises
     BadInput for a graph that is quantized already or has nothing to quantize.
@@ -46,20 +47,64 @@ def plan(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> Plan:
     if any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in graph.nodes):
         raise BadInput("expected a float32 graph, found one that is quantized already; give fp32.onnx")
     gates = _gate_tensors(graph)
-    nodes, kept, tensors = [], [], []
-    for node in graph.nodes:
-        if node.op_type not in _COMPUTE or node.input[1] not in graph.weights:
-            continue
-        if node.output[0] in gates or node.name in keep_float:
-            kept.append(node.name)
-            continue
-        nodes.append(node.name)
-        tensors.append(source_of(graph, node.input[0]))
-        if _mean_behind(graph, node.output[0]):
-            tensors.append(_mean_behind(graph, node.output[0]))
+    layers = [n for n in graph.nodes if _is_layer(graph, n)]
+    kept = [n.name for n in layers if n.output[0] in gates or n.name in keep_float]
+    nodes = [n.name for n in layers if n.name not in kept]
     if not nodes and not keep_float:
-        raise BadInput("expected Conv or Gemm nodes with constant weights, found none to quantize")
+        raise BadInput("expected Conv, Gemm or MatMul nodes with constant weights, found none to quantize")
+    skips = _skips(graph, set(nodes))
+    rounded, tensors = _rounded_inputs(nodes, skips), []
+    for node in graph.nodes:
+        if node.name in rounded:
+            tensors.append(source_of(graph, node.input[rounded[node.name]]))
+        if node.name in nodes:
+            tensors.append(_mean_behind(graph, node.output[0], skips))
     return Plan(tuple(nodes), tuple(dict.fromkeys(t for t in tensors if t)), tuple(kept))
+
+
+def _is_layer(graph: Graph, node: onnx.NodeProto) -> bool:
+    """Does this node multiply with constant weights? Of a MatMul, with one matrix for all rows, as Linear has."""
+    if node.op_type not in _COMPUTE or node.input[1] not in graph.weights:
+        return False
+    return node.op_type != "MatMul" or len(graph.weights[node.input[1]].dims) == 2
+
+
+def _rounded_inputs(nodes: Collection[str], skips: dict[str, int]) -> dict[str, int]:
+    """Return which input of a node goes through a Q, by the node's name."""
+    return dict.fromkeys(nodes, 0) | skips
+
+
+def _skips(graph: Graph, quantized: Collection[str]) -> dict[str, int]:
+    """Return which input of an Add is its skip branch, by the Add's name, where the other is a quantized convolution's.
+
+    TensorRT adds inside that convolution, which then reads the skip's integers and may write integers. Where both are
+    convolutions the second is the skip, also if the first stays float: what has a scale must not depend on that.
+    """
+    found: dict[str, int] = {}
+    shapes: dict[str, list[int]] = {}
+    for node in graph.nodes:
+        ends = [place for place, tensor in enumerate(node.input) if _ends_convolution(graph, tensor)]
+        if node.op_type != "Add" or not ends or any(tensor in graph.weights for tensor in node.input):
+            continue
+        shapes = shapes or shapes_of(graph.model)
+        own, skip = node.input[ends[0]], node.input[1 - ends[0]]
+        if graph.producers[own].name in quantized and shapes.get(own, [])[1:] == shapes.get(skip, [])[1:]:
+            found[node.name] = 1 - ends[0]
+    return found
+
+
+def _first_of_skips(graph: Graph, skips: dict[str, int]) -> set[str]:
+    """Return what first reads the tensor that a residual block begins with, on its skip branch: projection or Add."""
+    adds = [node for node in graph.nodes if node.name in skips]
+    before = (graph.producers.get(add.input[skips[add.name]]) for add in adds)
+    return {p.name if p is not None and p.op_type == "Conv" else add.name for add, p in zip(adds, before)}
+
+
+def _ends_convolution(graph: Graph, tensor: str) -> bool:
+    """Is this tensor a convolution's own output, which nobody else reads?"""
+    producer = graph.producers.get(tensor)
+    return (producer is not None and producer.op_type == "Conv" and len(graph.reads(tensor)) == 1
+            and tensor not in graph.outputs)
 
 
 def source_of(graph: Graph, tensor: str) -> str:
@@ -90,8 +135,8 @@ def _weighs(reader: onnx.NodeProto, weighing: set[str], multiplied: set[str]) ->
     return reader.op_type != "Mul" and set(reader.output) <= weighing
 
 
-def _mean_behind(graph: Graph, tensor: str) -> str:
-    """Return the input of a mean over height and width that alone reads conv → ReLU, or ''.
+def _mean_behind(graph: Graph, tensor: str, skips: Collection[str]) -> str:
+    """Return the input of a mean over height and width that alone reads conv (→ residual addition) → ReLU, or ''.
 
     Its Q lets the last convolution write integers like the others instead of floats.
     """
@@ -99,7 +144,7 @@ def _mean_behind(graph: Graph, tensor: str) -> str:
         reader = graph.reads(tensor)[0]
         if reader.op_type in _POOL_MEAN:
             return tensor
-        if reader.op_type != "Relu":
+        if reader.op_type != "Relu" and reader.name not in skips:
             return ""
         tensor = reader.output[0]
     return ""
@@ -112,22 +157,27 @@ class _Writer:
         self.graph, self.scales = graph, scales
         self.nodes: list[onnx.NodeProto] = []
         self.weights = list(graph.weights.values())
-        self.pairs: dict[tuple[str, str], str] = {}
+        self.pairs: dict[tuple[str, str, bool], str] = {}
         self.weights.append(numpy_helper.from_array(np.int8(0).reshape(()), "zero_point"))
 
-    def pair(self, tensor: str, source: str) -> str:
-        """Put Q and DQ behind a tensor with its source's scale (once); return the DQ's output."""
-        if (tensor, source) not in self.pairs:
+    def pair(self, tensor: str, source: str, skip: bool = False) -> str:
+        """Put Q and DQ behind a tensor with its source's scale (once); return the DQ's output.
+
+        skip: another pair of equal integers, for a skip branch alone: ONNX Runtime 1.31 runs a layer on integers only
+        where nobody else reads its input's Q. `axis` means nothing with one scale, and keeps it from merging the two.
+        """
+        if (tensor, source, skip) not in self.pairs:
             scale = f"{source}_scale"
             if all(w.name != scale for w in self.weights):
                 self.weights.append(numpy_helper.from_array(self.scales[source].reshape(()), scale))
-            integers, floats = f"{tensor}_q", f"{tensor}_dq"
+            behind, axis = (f"{tensor}_skip", 0) if skip else (tensor, None)
+            integers, floats = f"{behind}_q", f"{behind}_dq"
             self.nodes.append(helper.make_node("QuantizeLinear", [tensor, scale, "zero_point"], [integers],
-                                               name=f"{tensor}/Q"))
+                                               name=f"{behind}/Q", axis=axis))
             self.nodes.append(helper.make_node("DequantizeLinear", [integers, scale, "zero_point"], [floats],
-                                               name=f"{tensor}/DQ"))
-            self.pairs[tensor, source] = floats
-        return self.pairs[tensor, source]
+                                               name=f"{behind}/DQ", axis=axis))
+            self.pairs[tensor, source, skip] = floats
+        return self.pairs[tensor, source, skip]
 
     def weight(self, name: str, axis: int) -> str:
         """Store a weight as int8 with one scale a channel; return its DQ's output."""
@@ -150,28 +200,29 @@ def quantize(model: onnx.ModelProto, chosen: Plan, scales: dict[str, np.float32]
     """
     graph = Graph(model)
     quantized, needed = set(chosen.nodes), set(chosen.tensors)
+    skips = _skips(graph, quantized)
+    rounded, aside = _rounded_inputs(chosen.nodes, skips), _first_of_skips(graph, skips)
     writer = _Writer(graph, scales)
     for node in graph.nodes:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
-        if node.name in quantized:
-            copy.input[0] = writer.pair(node.input[0], source_of(graph, node.input[0]))
-            axis = 1 if node.op_type == "Gemm" and not _transposed(node) else 0
-            copy.input[1] = writer.weight(node.input[1], axis)
+        if node.name in rounded:
+            place = rounded[node.name]
+            tensor = node.input[place]
+            shared = form == "cpu" and node.name in aside and len(graph.reads(tensor)) > 1
+            copy.input[place] = writer.pair(tensor, source_of(graph, tensor), skip=shared)
+            if node.name in quantized:
+                copy.input[1] = writer.weight(node.input[1], output_axis(node))
         elif node.op_type in _POOL_MEAN and node.input[0] in needed:
             copy.input[0] = writer.pair(node.input[0], node.input[0])
         elif form == "cpu" and node.op_type in ("Relu", "MaxPool") and (
-                _feeds_only_integers(graph, node.output[0], needed, quantized)):
+                _feeds_only_integers(graph, node.output[0], needed, rounded)):
             if node.op_type == "MaxPool":
                 copy.input[0] = writer.pair(node.input[0], source_of(graph, node.input[0]))
             else:
                 copy.input[0] = _before_relu(writer, graph, node, quantized)
         writer.nodes.append(copy)
     return rebuild(model, writer.nodes, writer.weights)
-
-
-def _transposed(gemm: onnx.NodeProto) -> bool:
-    return any(a.name == "transB" and a.i for a in gemm.attribute)
 
 
 def _before_relu(writer: _Writer, graph: Graph, relu: onnx.NodeProto, quantized: set[str]) -> str:
@@ -182,14 +233,17 @@ def _before_relu(writer: _Writer, graph: Graph, relu: onnx.NodeProto, quantized:
     return writer.pair(relu.input[0], relu.output[0])
 
 
-def _feeds_only_integers(graph: Graph, tensor: str, needed: set[str], quantized: set[str]) -> bool:
+def _feeds_only_integers(graph: Graph, tensor: str, needed: set[str], rounded: dict[str, int]) -> bool:
     """Is every reader of this tensor, through transparent nodes, behind a Q? Only then may it be rounded early."""
     if tensor in graph.outputs or source_of(graph, tensor) not in needed:
         return False
     for reader in graph.reads(tensor):
         if reader.op_type in _TRANSPARENT:
-            if not _feeds_only_integers(graph, reader.output[0], needed, quantized):
+            if not _feeds_only_integers(graph, reader.output[0], needed, rounded):
                 return False
-        elif reader.name not in quantized and not (reader.op_type in _POOL_MEAN and tensor in needed):
+        elif reader.name in rounded:
+            if any(name == tensor for place, name in enumerate(reader.input) if place != rounded[reader.name]):
+                return False
+        elif not (reader.op_type in _POOL_MEAN and tensor in needed):
             return False
     return True

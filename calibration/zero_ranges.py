@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
-from calibration.onnx_graph import Graph, attribute
+from calibration.onnx_graph import Graph, output_axis
 from calibration.quantize import Plan
 from runtime.histogram import Histogram
 
@@ -24,8 +24,7 @@ def warn_of_zeros(model: onnx.ModelProto, chosen: Plan, histograms: Mapping[str,
         if node.name not in chosen.nodes or node.input[1] not in graph.weights:
             continue
         weight = graph.weight(node.input[1])
-        axis = 1 if node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0)) else 0
-        largest = np.abs(weight).max(axis=tuple(i for i in range(weight.ndim) if i != axis))
+        largest = np.abs(weight).max(axis=tuple(i for i in range(weight.ndim) if i != output_axis(node)))
         if (largest == 0).any():
             lines.append(f"{node.name} has {int((largest == 0).sum())} of {largest.size} output channels whose weights "
                          "are all zero; they stay as they are")

@@ -62,7 +62,7 @@ def input_scales(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network
             continue
         if node.name in chosen.nodes:
             found[_module_of(floats, nodes[node.name], modules)] = scale
-        elif pools:
+        elif pools and node.op_type != "Add":
             found[pools.pop(0)] = scale
         else:
             raise BadInput(f"expected a module for the rounded input of {node.name}, found none; this network cannot "
@@ -72,10 +72,11 @@ def input_scales(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network
 
 def _scale_before(rounded: Graph, node: onnx.NodeProto) -> float | None:
     """Return the scale of the activation that a node reads from a Q and DQ, or None."""
-    pair = rounded.producers.get(node.input[0]) if node.input else None
-    if pair is None or pair.op_type != "DequantizeLinear" or pair.input[0] in rounded.weights:
-        return None
-    return float(rounded.weight(pair.input[1]))
+    for tensor in node.input:  # of a residual addition either may be the skip branch
+        pair = rounded.producers.get(tensor)
+        if pair is not None and pair.op_type == "DequantizeLinear" and pair.input[0] not in rounded.weights:
+            return float(rounded.weight(pair.input[1]))
+    return None
 
 
 def _module_of(floats: Graph, node: onnx.NodeProto, modules: Mapping[str, nn.Module]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,7 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
                      image_list: bytes | None = None, faces: np.ndarray | None = None) -> ModelCard:
     """Write both INT8 graphs, the histograms they come from and, if given, the image list; return the new card.
 
+    Without one, the list that is there stays if `chosen` still names it: of merged histograms it lists the first faces.
     faces: those of the ranges, to correct biases on. Raises as `int8_from_onnx`, and BadInput for histograms of another
     graph, or for biases to correct without faces.
     """
@@ -92,10 +94,12 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
         for graph, content in contents.items():
             (directory / f"{graph}.onnx").write_bytes(content)
         (directory / RANGES_FILE).write_bytes(encode_ranges(ranges))
-        (directory / LIST_FILE).unlink(missing_ok=True)
+        listed = image_list is not None or _still_listed(model, chosen, directory / LIST_FILE)
         if image_list is not None:
             (directory / LIST_FILE).write_bytes(image_list)
-        beside = {"ranges": RANGES_FILE} | ({"list": LIST_FILE} if image_list is not None else {})
+        elif not listed:
+            (directory / LIST_FILE).unlink(missing_ok=True)
+        beside = {"ranges": RANGES_FILE} | ({"list": LIST_FILE} if listed else {})
         card = dataclasses.replace(
             model.card,
             graphs=model.card.graphs | {g: FileEntry.of(directory / f"{g}.onnx") for g in contents},
@@ -113,3 +117,11 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
         )
         save_card(directory, card)
     return card
+
+
+def _still_listed(model: Model, chosen: dict[str, Any], path: Path) -> bool:
+    """Is this the list that the card knows, and that the faces now chosen began with?"""
+    facts = model.card.calibration
+    entry, named = facts.get("files", {}).get("list"), facts.get("images_from", {}).get("list_sha256")
+    return (named is not None and named == chosen.get("list_sha256") and path.is_file()
+            and dataclasses.asdict(FileEntry.of(path)) == entry)

@@ -1,7 +1,7 @@
 """Where a model, an engine or a bundle came from, link by link: data → checkpoint → graphs → images → ranges → gate.
 
-Each link is verified against what is at hand; what only stands in a card is called *named*. Judges no accuracy itself:
-the gate did, and left a record.
+An imported model begins with its ONNX file: what lies before is not known. Each link is verified against what is at
+hand; what only stands in a card is called *named*. Judges no accuracy itself: the gate did, and left a record.
 """
 
 from __future__ import annotations
@@ -56,17 +56,36 @@ def lineage_of(model: Model, records: Sequence[Path] | None = None, checkpoint: 
     """Walk a model's links. records: files of mien check (docs/results otherwise); checkpoint, data: to verify with."""
     card = model.card
     gate, kept = _gate_links(model, RECORDS.glob("*.json") if records is None else records)
-    links = [_data_link(model, data), _checkpoint_link(model, checkpoint),
+    links = [*_origin_links(model, checkpoint, data),
              *(_graph_link(model, graph) for graph in card.graphs), *_calibration_links(model), *gate]
     calibration = card.calibration
     hashes = {
         "data_sha256": card.training.get("data", {}).get("sha256"),
         "checkpoint_sha256": card.training.get("checkpoint_sha256"),
+        **({"onnx_sha256": card.training["onnx"]["sha256"]} if "onnx" in card.training else {}),
         "graphs": {graph: entry.sha256 for graph, entry in card.graphs.items()},
         "images_sha256": calibration.get("images_sha256"),
         "ranges_sha256": calibration.get("files", {}).get("ranges", {}).get("sha256"),
         "records": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}}
     return Lineage(card.name, tuple(links), hashes, kept)
+
+
+def _origin_links(model: Model, given: Path | None, data: Path | None) -> list[Link]:
+    """Return the links before the graphs. Raises BadInput for a data set to verify an imported model with."""
+    imported = model.card.training.get("onnx")
+    if imported is None:
+        return [_data_link(model, data), _checkpoint_link(model, given)]
+    if data is not None:
+        raise BadInput(f"expected no --data for {model.directory}, which mien import made of an ONNX file, found "
+                       f"{data}: what it was trained on is not known; leave it out")
+    named = f"{imported['file']} {imported['sha256'][:12]}"
+    if given is None:
+        return [Link("onnx", "named", f"{named} in the card, trained on what is not known; --checkpoint FILE.onnx "
+                                      "verifies it")]
+    found = hashlib.sha256(given.read_bytes()).hexdigest() if given.is_file() else ""
+    if found != imported["sha256"]:
+        return [Link("onnx", "broken", f"{named} in the card, {found[:12] or 'nothing'} in {given}")]
+    return [Link("onnx", "verified", f"{named}, {given}; trained on what is not known")]
 
 
 def _data_link(model: Model, path: Path | None) -> Link:
@@ -137,7 +156,10 @@ def _file_link(model: Model, name: str, values: dict[str, Any] | None, judge: Ca
 
 def _judge_list(model: Model, path: Path) -> str:
     listed, card = read_list(path), model.card.calibration
-    if listed.images_sha256 != card.get("images_sha256"):
+    source = card.get("images_from", {})
+    same = (listed.sha256() == source.get("list_sha256") if source.get("merged")  # devices' histograms came on top
+            else listed.images_sha256 == card.get("images_sha256"))
+    if not same:
         return f"{path} lists other images than the card's calibration took"
     return ""
 

@@ -61,7 +61,7 @@ def onnx_from_torch(network: nn.Module, shape: tuple[int, int, int], input_name:
         raise MienError("expected an ONNX program from PyTorch's exporter, found none")
     before = program.model_proto
     after, _ = onnxsim.simplify(before)
-    after = _without_traces(after)
+    after = without_traces(after)
     onnx.checker.check_model(after, full_check=True)
     delta = _largest_delta(before, after, shape, input_name)
     if not delta <= SIMPLIFY_BOUND:  # written so that NaN fails
@@ -69,7 +69,7 @@ def onnx_from_torch(network: nn.Module, shape: tuple[int, int, int], input_name:
     return Exported(after.SerializeToString(), delta, len(before.graph.node), len(after.graph.node))
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop the exporter's stack traces and metadata: they carry this machine's paths and change the hash."""
     for message in (model, model.graph, *model.graph.node, *model.graph.input, *model.graph.output,
                     *model.graph.value_info, *model.graph.initializer):

@@ -16,6 +16,7 @@ from export import (
     explain_verbs,
     fine_tune_verbs,
     gate_verbs,
+    import_verbs,
     oracle_verbs,
     report_verbs,
     sensitivity_verbs,
@@ -197,6 +198,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--data", type=Path, help="prove the graphs on FER2013's PublicTest instead of generated faces")
     p.add_argument("--margin", type=float, help="share the stream's crop adds to the detector's box (0)")
     server_verbs.add_server_flags(p)
+
+    import_verbs.add_verbs(verb)
 
     p = verb("calibrate", verb_calibrate)
     p.add_argument("model", type=Path, help="a model directory")

@@ -35,6 +35,7 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("what", type=Path, help="a model directory or a shipped name, an .engine, or a bundle")
     p.add_argument("--model", type=Path, help="the model an engine was compiled from; its sidecar's otherwise")
     p.add_argument("--records", type=Path, nargs="*", help="records of mien check; docs/results unless said otherwise")
-    p.add_argument("--checkpoint", type=Path, help="the checkpoint to verify with; train/checkpoints otherwise")
+    p.add_argument("--checkpoint", type=Path,
+                   help="the checkpoint, or an imported model's ONNX file, to verify with; train/checkpoints otherwise")
     p.add_argument("--data", type=Path, help="the data set to verify with; without it its hash is only named")
     p.add_argument("--signers", type=Path, help="allowed_signers, to verify a bundle's signature with")

@@ -39,9 +39,10 @@ class GraphWriter:
                                    self.constant("scale", np.float32(1 / 64))])
         return self.node("Add", [scaled, self.constant("shift", np.float32(-2))])
 
-    def conv(self, x: str, channels: int, outputs: int, size: int = 3, group: int = 1) -> str:
+    def conv(self, x: str, channels: int, outputs: int, size: int = 3, group: int = 1, stride: int = 1) -> str:
         weight = self.floats("weight", outputs, channels // group, size, size)
-        return self.node("Conv", [x, weight, self.floats("bias", outputs)], group=group, pads=[size // 2] * 4)
+        return self.node("Conv", [x, weight, self.floats("bias", outputs)], group=group, pads=[size // 2] * 4,
+                         strides=[stride] * 2)
 
     def conv_relu(self, x: str, channels: int, outputs: int, size: int = 3, group: int = 1) -> str:
         return self.node("Relu", [self.conv(x, channels, outputs, size, group)])
@@ -51,6 +52,11 @@ class GraphWriter:
 
     def mean(self, x: str, *axes: int, keep: int = 1) -> str:
         return self.node("ReduceMean", [x, self.constant("axes", np.array(axes, dtype=np.int64))], keepdims=keep)
+
+    def linear(self, x: str, channels: int, outputs: int) -> str:
+        """Multiply the last axis of more than two, as torch.onnx writes nn.Linear there: MatMul, then Add."""
+        product = self.node("MatMul", [x, self.floats("matrix", channels, outputs)])
+        return self.node("Add", [product, self.floats("bias", outputs)])
 
     def classify(self, x: str, channels: int) -> None:
         """Flatten (N, channels, 1, 1) and end the graph with one Gemm."""
@@ -104,7 +110,28 @@ def branching_graph() -> onnx.ModelProto:
     return w.model()
 
 
-GRAPHS = {"vgg": vgg_graph, "attention": attention_graph, "branching": branching_graph}
+def residual_graph() -> onnx.ModelProto:
+    """ResNet's topology, batch norms folded: an identity and a projected skip, the branches in either order."""
+    w = GraphWriter()
+    x = w.conv_relu(w.pixels(), 1, 8)
+    x = w.node("Relu", [w.node("Add", [x, w.conv(w.conv_relu(x, 8, 8), 8, 8)])])
+    main = w.conv(w.node("Relu", [w.conv(x, 8, 16, stride=2)]), 16, 16)
+    x = w.node("Relu", [w.node("Add", [main, w.conv(x, 8, 16, size=1, stride=2)])])
+    w.classify(w.mean(x, 2, 3), 16)
+    return w.model()
+
+
+def tokens_graph() -> onnx.ModelProto:
+    """A mixer's topology: a convolution, each channel's places as a row, two linear layers over them, mean, Gemm."""
+    w = GraphWriter()
+    x = w.node("Reshape", [w.pool(w.conv_relu(w.pixels(), 1, 8)), w.constant("to", np.array([0, 8, -1]))])
+    x = w.node("Relu", [w.linear(x, 64, 16)])
+    w.classify(w.mean(w.linear(x, 16, 12), 2), 8)
+    return w.model()
+
+
+GRAPHS = {"vgg": vgg_graph, "attention": attention_graph, "branching": branching_graph,
+          "residual": residual_graph, "tokens": tokens_graph}
 
 
 def random_faces(count: int, seed: int = 0) -> np.ndarray:

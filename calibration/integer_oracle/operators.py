@@ -300,9 +300,24 @@ def _gemm(call: Call) -> Bounded:
 
 
 def _matmul(call: Call) -> Bounded:
-    if call.input(0).value.ndim != 2 or call.input(1).value.ndim != 2:
-        raise BadInput("expected MatMul of two matrices, found more axes: the oracle does not run it")
-    return multiply(call.input(0), _transposed(call.input(1)), None, Window(), call.backend, call.onto_q)
+    x, w = call.input(0), call.input(1)
+    if x.value.ndim < 2 or w.value.ndim != 2:
+        raise BadInput(f"expected MatMul with one matrix for all rows, found {x.value.shape} with {w.value.shape}: the "
+                       "oracle does not run it")
+    found = multiply(_rows(x), _transposed(w), None, Window(), call.backend, call.onto_q)
+    return _moved(found, lambda v: v.reshape(*x.value.shape[:-1], -1))
+
+
+def _rows(x: Bounded) -> Bounded:
+    """Put all axes but the last into one; integers stay integers where they have one scale."""
+    def move(values: np.ndarray) -> np.ndarray:
+        return values.reshape(-1, values.shape[-1])
+
+    grid = x.grid
+    if grid is not None:
+        reach = grid.reach if no_room(grid.reach) else move(np.asarray(grid.reach))
+        grid = Grid(move(grid.integers), reach, grid.scale.reshape(())) if grid.scale.size == 1 else None
+    return replace(_moved(x, move), grid=grid)
 
 
 def _transposed(x: Bounded) -> Bounded:

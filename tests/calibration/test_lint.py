@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -13,9 +13,11 @@ import onnx
 import pytest
 from broken_graphs import CASES, CONV, GOOD, INT8, INT8_WEIGHTS, ROUNDED, external, floats, graph, int8
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from tiny_graphs import random_faces, vgg_graph
+from tiny_graphs import random_faces, residual_graph, tokens_graph, vgg_graph
 
 from calibration.lint import RULES, TARGETS, Finding, advice_for, lint
+from calibration.quantize import Form, plan, quantize
+from export.half_from_onnx import half_from_onnx
 from runtime.card import MODELS
 from runtime.engines.tensorrt_api import load_compiler
 from runtime.engines.tensorrt_builder import build_engine
@@ -343,3 +345,22 @@ def test_each_form_is_known_for_what_it_is(quantized) -> None:
 
 def test_neither_form_has_an_error(quantized) -> None:
     assert errors(lint(quantized.forms["cpu"])) | errors(lint(quantized.forms["gpu"])) == set()
+
+
+@pytest.mark.parametrize("form", ["cpu", "gpu"])
+@pytest.mark.parametrize("write", [residual_graph, tokens_graph])
+def test_our_residual_additions_and_products_keep_every_rule_on_rounding(
+        write: Callable[[], onnx.ModelProto], form: Form) -> None:
+    model = write()
+    chosen = plan(model)
+    made = quantize(model, chosen, dict.fromkeys(chosen.tensors, np.float32(0.0625)), form)
+    assert ids(lint(made)) <= {"channels-4", "channels-32", "cpu-form"}
+
+
+@needs_rtx
+@pytest.mark.parametrize("write", [residual_graph, tokens_graph])
+def test_the_compiler_takes_our_residual_additions_and_products(write: Callable[[], onnx.ModelProto]) -> None:
+    model = write()
+    chosen = plan(model)
+    made = quantize(model, chosen, dict.fromkeys(chosen.tensors, np.float32(0.0625)), "gpu")
+    assert compiler_says(half_from_onnx(made)) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from tiny_graphs import GraphWriter, vgg_graph
+from tiny_graphs import GraphWriter, tokens_graph, vgg_graph
 
 from calibration.onnx_graph import Graph, multiply_adds, parse_model, rebuild
 from runtime.errors import BadModel
@@ -25,6 +25,17 @@ def test_a_nodes_missing_name_is_given() -> None:
         node.name = ""
     names = [n.name for n in parse_model(model.SerializeToString(), "m.onnx").graph.node]
     assert all(names) and len(set(names)) == len(names)
+
+
+def test_names_that_are_shared_become_different_and_others_stay() -> None:
+    model = vgg_graph()
+    names = ["same", "", "Conv_1", "same", "same_3", "same"]
+    for node, name in zip(model.graph.node, names):
+        node.name = name
+    found = [n.name for n in parse_model(model.SerializeToString(), "m.onnx").graph.node]
+    assert len(set(found)) == len(found)
+    assert [found[place] for place in (0, 2, 4)] == ["same", "Conv_1", "same_3"]
+    assert found[len(names):] == [n.name for n in model.graph.node][len(names):]
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\x07", b"no protobuf at all", vgg_graph().SerializeToString()[:-100]])
@@ -51,3 +62,7 @@ def test_multiply_adds_of_a_depth_wise_convolution_are_one_filter_a_channel() ->
     x = writer.conv(writer.conv(writer.pixels(), 1, 8, size=1), 8, 8, group=8)
     writer.classify(writer.mean(x, 2, 3), 8)
     assert multiply_adds(writer.model()) == 16 * 16 * 8 + 16 * 16 * 8 * 9 + 8 * 5
+
+
+def test_multiply_adds_of_a_matmul_are_those_of_every_row() -> None:
+    assert multiply_adds(tokens_graph()) == 16 * 16 * 8 * 9 + 8 * 64 * 16 + 8 * 16 * 12 + 8 * 5

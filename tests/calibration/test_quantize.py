@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
-from tiny_graphs import CLASSES, GraphWriter, attention_graph, random_faces, vgg_graph
+from tiny_graphs import CLASSES, GraphWriter, attention_graph, random_faces, residual_graph, tokens_graph, vgg_graph
 
 from calibration.onnx_graph import Graph, attribute
 from calibration.quantize import plan, quantize
@@ -39,8 +39,9 @@ def quantizers(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def test_both_forms_give_equal_integers(quantized) -> None:
-    common = sorted({n.output[0] for n in quantizers(quantized.forms["cpu"]).values()}
-                    & {n.output[0] for n in quantizers(quantized.forms["gpu"]).values()})
+    rounded = [{n.output[0] for n in model.graph.node if n.op_type == "QuantizeLinear"}
+               for model in quantized.forms.values()]
+    common = sorted(rounded[0] & rounded[1])
     assert len(common) >= len(quantized.plan.tensors)
     faces = random_faces(32, seed=7)  # not the ones it was calibrated on: some clip
     cpu, gpu = (run_as_written(quantized.forms[form], common, faces) for form in FORMS)
@@ -96,7 +97,8 @@ def test_every_output_channel_has_its_own_weight_scale(quantized, form: str) -> 
     for node in graph.nodes:
         if node.op_type == "DequantizeLinear" and node.input[0] in graph.weights:
             axis = attribute(node, "axis", 1)
-            assert axis == 0 and len(graph.weight(node.input[1])) == graph.weight(node.input[0]).shape[axis]
+            assert axis == (1 if graph.reads(node.output[0])[0].op_type == "MatMul" else 0)
+            assert len(graph.weight(node.input[1])) == graph.weight(node.input[0]).shape[axis]
 
 
 @both_forms
@@ -129,6 +131,8 @@ def test_the_cpu_form_puts_relu_between_equal_scales(quantized) -> None:
     rounded = quantizers(quantized.forms["cpu"])
     for relu in (n for n in graph.nodes if n.op_type == "Relu" and n.output[0] in rounded):
         before = graph.producers[relu.input[0]]
+        if before.op_type == "Add":  # what is added stays float up to the Q behind the ReLU
+            continue
         assert before.op_type == "DequantizeLinear"
         assert before.input[1] == rounded[relu.output[0]].input[1]
         found += 1
@@ -260,3 +264,98 @@ def test_both_layers_of_a_squeeze_and_excitation_stay_float():
 def test_a_sigmoid_that_is_the_answer_is_no_gate():
     chosen = plan(squeeze_and_excitation_graph(ends_in_product=False))
     assert set(chosen.nodes) == {"trunk", "squeeze", "excite"}
+
+
+# residual additions
+
+def made_of(model: onnx.ModelProto, form: str, keep_float: tuple[str, ...] = ()) -> Graph:
+    """Quantize with one scale for all, and index what came of it."""
+    chosen = plan(model, keep_float)
+    return Graph(quantize(model, chosen, dict.fromkeys(chosen.tensors, np.float32(0.0625)), form))
+
+
+def ends_of_additions(graph: Graph) -> list[list[str]]:
+    """Return what kinds of nodes every addition of two activations reads."""
+    return [[graph.producers[tensor].op_type for tensor in node.input] for node in graph.nodes
+            if node.op_type == "Add" and all(tensor in graph.producers for tensor in node.input)]
+
+
+@both_forms
+def test_of_a_residual_addition_only_the_skip_branch_is_rounded(form: str) -> None:
+    found = ends_of_additions(made_of(residual_graph(), form))
+    assert found == [["DequantizeLinear", "Conv"], ["Conv", "DequantizeLinear"]]
+
+
+@both_forms
+def test_a_skip_branch_stays_float_beside_a_convolution_that_does(form: str) -> None:
+    model = residual_graph()
+    last = next(n.name for n in model.graph.node if n.output[0] == "Conv_7_out")
+    assert ends_of_additions(made_of(model, form, (last,)))[0] == ["Relu", "Conv"]
+
+
+def test_every_mix_needs_only_the_ranges_of_the_whole_plan() -> None:
+    model = residual_graph()
+    everything = plan(model)
+    for name in everything.nodes:
+        assert set(plan(model, (name,)).tensors) <= set(everything.tensors)
+
+
+def test_the_skips_own_pair_holds_the_integers_that_the_convolutions_read() -> None:
+    made = {form: made_of(residual_graph(), form) for form in FORMS}
+    faces = random_faces(8, seed=7)
+    twins = [q.output[0] for q in made["cpu"].nodes if q.op_type == "QuantizeLinear" and "_skip_q" in q.output[0]]
+    assert len(twins) == 2
+    for twin in twins:
+        wanted = run_as_written(made["gpu"].model, [twin.replace("_skip_q", "_q")], faces)
+        assert np.array_equal(run_as_written(made["cpu"].model, [twin], faces)[twin], next(iter(wanted.values())))
+
+
+def test_an_addition_of_another_shape_is_no_residual() -> None:
+    writer = GraphWriter()
+    x = writer.conv_relu(writer.pixels(), 1, 8)
+    x = writer.node("Add", [x, writer.conv(writer.mean(x, 2, 3), 8, 8, size=1)])  # a vector for all places
+    writer.classify(writer.mean(x, 2, 3), 8)
+    assert ends_of_additions(made_of(writer.model(), "gpu")) == [["Relu", "Conv"]]
+
+
+def test_a_convolution_that_is_read_twice_is_not_fused_with_its_addition() -> None:
+    writer = GraphWriter()
+    x = writer.conv_relu(writer.pixels(), 1, 8)
+    twice = writer.conv(x, 8, 8)
+    x = writer.node("Mul", [writer.node("Add", [x, twice]), twice])
+    writer.classify(writer.mean(x, 2, 3), 8)
+    assert ends_of_additions(made_of(writer.model(), "gpu")) == [["Relu", "Conv"]]
+
+
+# products of matrices
+
+def test_a_matmul_has_a_scale_for_each_column_of_its_weights() -> None:
+    model = tokens_graph()
+    made, floats = made_of(model, "gpu"), Graph(model)
+    products = [n for n in made.nodes if n.op_type == "MatMul"]
+    for product in products:
+        dequantize = made.producers[product.input[1]]
+        wanted = np.abs(floats.weight(dequantize.input[0].removesuffix("_q"))).max(axis=0) / 127
+        assert attribute(dequantize, "axis", 0) == 1
+        assert made.weight(dequantize.input[1]) == pytest.approx(wanted, rel=1e-3)
+        assert made.producers[product.input[0]].op_type == "DequantizeLinear"
+    assert len(products) == 2
+
+
+@both_forms
+def test_a_product_of_two_activations_stays_float(form: str) -> None:
+    writer = GraphWriter()
+    x = writer.node("Reshape", [writer.pixels(), writer.constant("to", np.array([0, 16, 16]))])
+    product = writer.node("MatMul", [x, x])
+    rows = writer.node("MatMul", [product, writer.floats("matrix", 16, 8)])
+    writer.classify(writer.mean(rows, 1), 8)
+    chosen = plan(writer.model())
+    made = made_of(writer.model(), form)
+    own = next(n for n in made.nodes if n.output[0] == product)
+    assert own.name not in chosen.nodes and len(chosen.nodes) == 2
+    assert {made.producers[tensor].op_type for tensor in own.input} == {"Reshape"}
+
+
+def test_onnx_runtime_multiplies_matrices_of_integers(tmp_path: Path) -> None:
+    model = tokens_graph()
+    assert optimized_kinds(made_of(model, "cpu").model, tmp_path).count("MatMulIntegerToFloat") == 2

@@ -18,6 +18,7 @@ from calibration.quantize import plan
 from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces, pick, pool_features
 from export.calibration_faces import FacePool, load_pool
 from export.int8_from_onnx import LIST_FILE, RANGES_FILE, Rounding
+from export.lineage import lineage_of
 from export.observe_model import observe_model
 from runtime.card import Model, load_model
 from runtime.engines import open_engine, open_graph_on_cpu
@@ -158,10 +159,30 @@ def test_a_models_own_histograms_are_not_merged_with_themselves(model: Model, tm
         calibrate_from_histograms(load_model(model.directory), [copied], Rounding("max"))
 
 
-def test_the_list_goes_when_its_images_are_no_longer_all(model: Model, tmp_path: Path) -> None:
+def test_the_list_stays_beside_merged_histograms_as_what_they_began_with(model: Model, tmp_path: Path) -> None:
+    file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
+    before = calibrate_on_faces(model, pool_of(20), Selection("random", 20), Rounding("max"))
+    card = calibrate_from_histograms(load_model(model.directory), [file], Rounding("max"))
+    assert card.calibration["files"]["list"] == before.calibration["files"]["list"]
+    assert read_list(model.directory / LIST_FILE).sha256() == card.calibration["images_from"]["list_sha256"]
+    links = {link.name: link.state for link in lineage_of(load_model(model.directory), []).links}
+    assert links["image list"] == "verified"
+
+
+def test_a_list_that_was_exchanged_does_not_stay(model: Model, tmp_path: Path) -> None:
     file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
     calibrate_on_faces(model, pool_of(20), Selection("random", 20), Rounding("max"))
+    with open(model.directory / LIST_FILE, "a") as listed:
+        listed.write(" ")
     card = calibrate_from_histograms(load_model(model.directory), [file], Rounding("max"))
+    assert not (model.directory / LIST_FILE).exists() and set(card.calibration["files"]) == {"ranges"}
+
+
+def test_the_list_goes_with_the_histograms_that_alone_leaves_out(model: Model, tmp_path: Path) -> None:
+    file = histograms(model, tmp_path / "a.hist", random_faces(20, 5))
+    calibrate_on_faces(model, pool_of(20), Selection("random", 20), Rounding("max"))
+    card = calibrate_from_histograms(load_model(model.directory), [file], Rounding("max"), alone=True)
+    assert "list_sha256" not in card.calibration["images_from"]
     assert not (model.directory / LIST_FILE).exists() and set(card.calibration["files"]) == {"ranges"}
 
 
