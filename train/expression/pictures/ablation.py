@@ -27,7 +27,8 @@ def draw_ablation(bars: Sequence[Bar], title: str) -> Figure:
     A bar cut off at its foot would lie about the ratio.
     """
     with look():
-        figure = Figure(figsize=(7.6, 1.5 + 0.34 * len(bars)))
+        longest = max((len(bar.name) for bar in bars), default=0)
+        figure = Figure(figsize=(7.6 + 0.085 * max(0, longest - 26), 1.6 + 0.34 * len(bars)))  # names take no plot's room
         axes = figure.subplots()
         columns = axes.get_yaxis_transform()  # shares of the width, rows: the figures stand beside the plot
         for row, bar in enumerate(bars):
@@ -46,7 +47,7 @@ def draw_ablation(bars: Sequence[Bar], title: str) -> Figure:
         percent_axis(axes, "x")
         axes.margins(x=0.04)
         axes.set_xlabel("accuracy")
-        axes.set_title(title, pad=14)
+        figure.suptitle(title, x=0.01, horizontalalignment="left", fontweight="bold")
         keys = [Line2D([], [], color=BLUE, marker="o", linewidth=5, alpha=0.6, label="ours, 95 % interval")]
         if any(bar.paper is not None for bar in bars):
             axes.text(1.12, -0.8, "paper", transform=columns, va="center", fontsize=8.5)
