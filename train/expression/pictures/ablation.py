@@ -28,7 +28,8 @@ def draw_ablation(bars: Sequence[Bar], title: str) -> Figure:
     """
     with look():
         longest = max((len(bar.name) for bar in bars), default=0)
-        figure = Figure(figsize=(7.6 + 0.085 * max(0, longest - 26), 1.6 + 0.34 * len(bars)))  # names take no plot's room
+        width = 7.6 + 0.085 * max(0, longest - 26)  # long names do not narrow the plot
+        figure = Figure(figsize=(width, 1.6 + 0.34 * len(bars)))
         axes = figure.subplots()
         columns = axes.get_yaxis_transform()  # shares of the width, rows: the figures stand beside the plot
         for row, bar in enumerate(bars):
