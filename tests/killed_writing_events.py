@@ -21,8 +21,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from runtime import durable, events  # noqa: E402
-from runtime.sinks import event_files  # noqa: E402
+from runtime import durable  # noqa: E402
+from runtime.sinks import event_files, events  # noqa: E402
 from runtime.sinks.event_files import EventFiles, rotated_files  # noqa: E402
 from runtime.sinks.events import EventLog  # noqa: E402
 
