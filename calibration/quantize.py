@@ -18,6 +18,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from calibration.onnx_graph import Graph, output_axis, rebuild, shapes_of
+from calibration.pixel_grid import grid_in_use, onto_grid
 from calibration.ranges import quantize_weights
 from runtime.errors import BadInput
 
@@ -153,10 +154,10 @@ def _mean_behind(graph: Graph, tensor: str, skips: Collection[str]) -> str:
 class _Writer:
     """Collects the nodes and weights of the quantized graph."""
 
-    def __init__(self, graph: Graph, scales: dict[str, np.float32]):
+    def __init__(self, graph: Graph, weights: list[onnx.TensorProto], scales: dict[str, np.float32]):
         self.graph, self.scales = graph, scales
         self.nodes: list[onnx.NodeProto] = []
-        self.weights = list(graph.weights.values())
+        self.weights = list(weights)
         self.pairs: dict[tuple[str, str, bool], str] = {}
         self.weights.append(numpy_helper.from_array(np.int8(0).reshape(()), "zero_point"))
 
@@ -196,14 +197,19 @@ class _Writer:
 def quantize(model: onnx.ModelProto, chosen: Plan, scales: dict[str, np.float32], form: Form) -> onnx.ModelProto:
     """Return the graph with explicit Q/DQ, everything else still float32 (`half_from_onnx` makes the GPU form half).
 
-    scales: one a tensor of `chosen.tensors`, float32 that half precision holds exactly.
+    scales: one a tensor of `chosen.tensors`, float32 that half precision holds exactly. Where the pixels' is one step a
+    grey level, the first layer reads them exactly (`pixel_grid`).
     """
     graph = Graph(model)
     quantized, needed = set(chosen.nodes), set(chosen.tensors)
     skips = _skips(graph, quantized)
     rounded, aside = _rounded_inputs(chosen.nodes, skips), _first_of_skips(graph, skips)
-    writer = _Writer(graph, scales)
-    for node in graph.nodes:
+    nodes, weights = graph.nodes, list(graph.weights.values())
+    grid = grid_in_use(graph, scales, chosen.nodes)
+    if grid:
+        nodes, weights = onto_grid(graph, grid)
+    writer = _Writer(graph, weights, scales)
+    for node in nodes:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
         if node.name in rounded:

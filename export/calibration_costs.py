@@ -45,15 +45,15 @@ def run_mien(graph: Path, faces: np.ndarray) -> dict[str, Any]:
     """Observe, search every range by entropy and quantize to the CPU form."""
     from calibration.observe import observe
     from calibration.onnx_graph import parse_model
+    from calibration.pixel_grid import choose_scales
     from calibration.quantize import plan, quantize
-    from calibration.ranges import choose_threshold, scale_of
 
     model = parse_model(graph.read_bytes(), graph.name)
     chosen = plan(model)
     began = time.perf_counter()
     histograms = observe(model, chosen.tensors, faces, BATCH)
     observed = time.perf_counter()
-    scales = {name: scale_of(choose_threshold(h, "entropy", 0)) for name, h in histograms.items()}
+    scales = choose_scales(model, histograms, "entropy", 0)
     searched = time.perf_counter()
     quantize(model, chosen, scales, "cpu").SerializeToString()
     values = sum(h.total for h in histograms.values())

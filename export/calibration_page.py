@@ -161,6 +161,10 @@ def _ranges(found: Calibration) -> Iterable[str]:
     yield ("<p class='quiet'>Magnitudes of what each quantized layer reads, over all calibration faces. The line is "
            "the threshold, the value of integer 127; what lies beyond, in red, is clipped to it. Exact zeros count in "
            "the shares and are not drawn.</p>")
+    exact = found.model.card.calibration.get("exact_pixels")
+    if exact:
+        yield (f"<p class='quiet'>{text(exact)} holds scaled pixels; its integers are the grey levels themselves, and "
+               "nothing is rounded there.</p>")
     rows = []
     for name, histogram in found.histograms.items():
         threshold = thresholds[name]

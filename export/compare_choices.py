@@ -17,8 +17,9 @@ from tqdm import tqdm
 from calibration.observe import observe
 from calibration.onnx_graph import parse_model
 from calibration.pick_images import BY_FEATURES, Choice
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import plan, quantize
-from calibration.ranges import Method, choose_threshold, scale_of
+from calibration.ranges import Method
 from export.calibrate import Selection, pick, pool_features
 from export.calibration_faces import FacePool
 from runtime.agreement import compare
@@ -56,7 +57,7 @@ def compare_choices(model: Model, pool: FacePool, faces: np.ndarray, labels: np.
             seen = picks
             for tensor, histogram in histograms.items():
                 histogram.merge(more[tensor])
-            scales = {t: scale_of(choose_threshold(h, method, percentile)) for t, h in histograms.items()}
+            scales = choose_scales(fp32, histograms, method, percentile)
             engine = OnnxRuntimeEngine(quantize(fp32, chosen, scales, "cpu").SerializeToString(), "int8", "int8")
             found = compare(reference, run_all(engine_logits(engine, model), faces, "INT8"), labels, model.card.labels)
             rows.append({"choice": choice, "images": size, "seed": seed, "accuracy": round(found.accuracy_engine, 6),

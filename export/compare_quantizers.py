@@ -32,8 +32,8 @@ from calibration.lint.view import look_at
 from calibration.observe import observe
 from calibration.onnx_graph import parse_model
 from calibration.pick_images import hash_images, pick_random
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import plan, quantize
-from calibration.ranges import choose_threshold, scale_of
 from export.gate.record import save_figures
 from export.half_from_onnx import half_from_onnx
 from runtime.card import load_model
@@ -187,7 +187,7 @@ def quantize_with_mien(graph: Path, faces: np.ndarray, out: Path) -> None:
     model = parse_model(graph.read_bytes(), str(graph))
     chosen = plan(model)
     histograms = observe(model, chosen.tensors, faces)
-    scales = {name: scale_of(choose_threshold(h, "percentile", 99.999)) for name, h in histograms.items()}
+    scales = choose_scales(model, histograms, "percentile", 99.999)
     out.write_bytes(half_from_onnx(quantize(model, chosen, scales, "gpu")).SerializeToString())
 
 

@@ -22,8 +22,8 @@ from calibration.equalize import equalize, find_pairs
 from calibration.observe import observe
 from calibration.onnx_graph import parse_model
 from calibration.pick_images import hash_images, pick_random
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import plan, quantize
-from calibration.ranges import choose_threshold, scale_of
 from export.gate.record import save_figures
 from runtime.agreement import compare
 from runtime.card import Model, load_model
@@ -42,7 +42,7 @@ PROOF = 64  # faces on which each float graph is held against the one that was e
 def scales_of(graph: onnx.ModelProto, faces: np.ndarray) -> dict[str, np.float32]:
     """Observe (N, C, H, W) uint8 faces and return every scale, as `mien calibrate` does by default."""
     histograms = observe(graph, plan(graph).tensors, faces)
-    return {name: scale_of(choose_threshold(h, "percentile", PERCENTILE)) for name, h in histograms.items()}
+    return choose_scales(graph, histograms, "percentile", PERCENTILE)
 
 
 def repairs(fp32: onnx.ModelProto, faces: np.ndarray) -> Iterator[tuple[str, onnx.ModelProto, onnx.ModelProto]]:

@@ -15,6 +15,7 @@ import onnx
 from torch import nn
 
 from calibration.onnx_graph import Graph, parse_model
+from calibration.pixel_grid import grid_in_use
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
 from export.changing_model import changing_model
@@ -25,7 +26,7 @@ from runtime.card import FileEntry, Model, ModelCard, save_card
 from runtime.engines import open_engine
 from runtime.engines.face_batches import engine_logits, run_all
 from runtime.errors import BadInput
-from train.fake_quantize import fold_batch_norms
+from train.fake_quantize import InputGrid, fold_batch_norms
 
 SAME = 1e-4  # of a layer's largest weight: batch norms folded in another order differ by a few units of 1e-7
 
@@ -39,8 +40,8 @@ def thresholds_of(model: Model) -> dict[str, float]:
     return {name: float(threshold) for name, threshold in thresholds.items()}
 
 
-def input_scales(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network: nn.Module) -> dict[str, float]:
-    """Return the scale of the Q in front of every module that has one, as `fake_quantize` takes them.
+def input_grids(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network: nn.Module) -> dict[str, InputGrid]:
+    """Return what the Q in front of every module that has one rounds to, as `fake_quantize` takes them.
 
     A layer is found by its weights' name, which the exporter keeps, and believed only where the network's folded
     weights are the graph's; a mean over places by the order of execution. Raises BadInput where the graph is not this
@@ -55,15 +56,17 @@ def input_scales(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network
     folded = fold_batch_norms(copy.deepcopy(network)).eval()
     modules = dict(folded.named_modules())
     pools = [name for name, module in modules.items() if isinstance(module, nn.AdaptiveAvgPool2d)]
-    found: dict[str, float] = {}
+    found: dict[str, InputGrid] = {}
+    pixels = grid_in_use(floats, scales, chosen.nodes)
     for node in rounded.nodes:
         scale = _scale_before(rounded, node)
         if scale is None:
             continue
         if node.name in chosen.nodes:
-            found[_module_of(floats, nodes[node.name], modules)] = scale
+            shift = pixels.shift if pixels and node.name in pixels.layers else 0.0
+            found[_module_of(floats, nodes[node.name], modules)] = InputGrid(scale, shift)
         elif pools and node.op_type != "Add":
-            found[pools.pop(0)] = scale
+            found[pools.pop(0)] = InputGrid(scale)
         else:
             raise BadInput(f"expected a module for the rounded input of {node.name}, found none; this network cannot "
                            "be fine-tuned")

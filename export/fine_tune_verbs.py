@@ -15,7 +15,7 @@ def verb_fine_tune(args: argparse.Namespace) -> int:
     import dataclasses
 
     from calibration.onnx_graph import parse_model
-    from export.fine_tune import carry_over_int8, compare_fine_tuned, input_scales, thresholds_of
+    from export.fine_tune import carry_over_int8, compare_fine_tuned, input_grids, thresholds_of
     from export.gate.record import save_figures
     from export.model_from_checkpoint import model_from_checkpoint
     from runtime.card import load_model
@@ -28,10 +28,10 @@ def verb_fine_tune(args: argparse.Namespace) -> int:
     model = load_model(args.model)
     network, facts = load_network(args.checkpoint)
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
-    scales = input_scales(fp32, thresholds_of(model), network)
+    grids = input_grids(fp32, thresholds_of(model), network)
     everything = load_fer2013(args.data)
     how = FineTuning(args.epochs, args.images, args.batch_size, args.learning_rate, args.seed)
-    done = fine_tune(network, facts, scales, everything, args.out, how, _said(args))
+    done = fine_tune(network, facts, grids, everything, args.out, how, _said(args))
     say(f"INT8 on the held-out faces: accuracy {done.before['accuracy']:.4f} before, "
         f"{done.fitted.figures['accuracy']:.4f} after epoch {done.fitted.best_epoch + 1}")
     tuned, tuned_facts = load_network(args.out / "best")

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from calibration.bias_correction import correct_biases
-from calibration.onnx_graph import parse_model
+from calibration.onnx_graph import Graph, parse_model
+from calibration.pixel_grid import choose_thresholds, grid_in_use
 from calibration.quantize import plan, quantize
 from calibration.ranges import Method, choose_threshold, scale_of
 from calibration.zero_ranges import warn_of_zeros
@@ -79,8 +80,9 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
     if ranges.graph_sha256 != model.card.graphs["fp32"].sha256 or set(ranges.histograms) != set(everything.tensors):
         raise BadInput(f"expected histograms of {model.directory}/fp32.onnx ({model.card.graphs['fp32'].sha256[:12]}), "
                        f"found those of another graph ({ranges.graph_sha256[:12]}); take them with this model")
-    thresholds = {name: choose_threshold(h, how.method, how.percentile) for name, h in ranges.histograms.items()}
+    thresholds = choose_thresholds(fp32, ranges.histograms, how.method, how.percentile)
     scales = {name: scale_of(t) for name, t in thresholds.items()}
+    pixels = grid_in_use(Graph(fp32), scales, chosen_nodes.nodes)
     if how.correct_biases and faces is None:
         raise BadInput("expected calibration faces to correct biases on, found histograms alone; leave "
                        "--correct-biases out, or give --images")
@@ -111,6 +113,7 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
                 "thresholds": {name: float(t) for name, t in thresholds.items()},
                 "quantized_nodes": len(chosen_nodes.nodes), "kept_float": list(chosen_nodes.kept_float),
                 "biases_corrected": how.correct_biases,
+                "exact_pixels": pixels.tensor if pixels else None,
                 "golden_bound_from": f"{how.draws} legal backends" if how.draws else "twice the departure measured",
                 "warnings": list(warn_of_zeros(fp32, chosen_nodes, ranges.histograms)),
             },

@@ -16,8 +16,8 @@ from torch import nn
 
 from calibration.observe import observe
 from calibration.onnx_graph import multiply_adds, parse_model
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import Plan, plan, quantize
-from calibration.ranges import scale_of
 from export.half_from_onnx import half_from_onnx
 from export.half_range import HalfRange, HalfWatcher
 from export.onnx_from_torch import onnx_from_torch
@@ -128,7 +128,7 @@ def int8_forms(fp32: onnx.ModelProto, calibration: np.ndarray) -> tuple[Plan, di
     """
     chosen = plan(fp32)
     histograms = observe(fp32, chosen.tensors, calibration)
-    scales = {name: scale_of(histogram.largest) for name, histogram in histograms.items()}
+    scales = choose_scales(fp32, histograms, "max", 100)
     return chosen, {"int8": quantize(fp32, chosen, scales, "cpu"),
                     "int8-gpu": half_from_onnx(quantize(fp32, chosen, scales, "gpu"))}
 

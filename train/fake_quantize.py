@@ -9,6 +9,7 @@ nothing of ONNX or of how the scales were chosen; what is not named stays float.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +21,18 @@ from runtime.errors import BadInput
 
 LEVELS = 127
 TINIEST = float(np.finfo(np.float16).tiny)  # a scale below it has no full-precision half
+
+
+@dataclass(frozen=True)
+class InputGrid:
+    """The values that a module's rounded input may have: integers of -128–127 times `scale`, plus `shift`.
+
+    A shift other than 0 is what a convolution's input has more than INT8's multiples, everywhere: pixels, which are
+    rounded without it; it comes back behind the weights, so that zero padding stands for it too.
+    """
+
+    scale: float
+    shift: float = 0.0
 
 
 class _Round(torch.autograd.Function):
@@ -61,16 +74,17 @@ class _ScaledInput(nn.Module):
 class RoundedConv2d(nn.Conv2d, _ScaledInput):
     """A convolution with rounded input and weights; its parameters are those of the one it stands for."""
 
-    def __init__(self, conv: nn.Conv2d, scale: float):
+    def __init__(self, conv: nn.Conv2d, grid: InputGrid):
         super().__init__(conv.in_channels, conv.out_channels, cast(Any, conv.kernel_size), cast(Any, conv.stride),
                          cast(Any, conv.padding), cast(Any, conv.dilation), conv.groups, conv.bias is not None,
                          conv.padding_mode)
-        self.weight, self.bias = conv.weight, conv.bias
-        self.take_scale(scale)
+        self.weight, self.bias, self.shift = conv.weight, conv.bias, grid.shift
+        self.take_scale(grid.scale)
 
     def forward(self, values: Tensor) -> Tensor:
-        rounded = round_activations(values, self.input_scale)
-        return cast(Tensor, self._conv_forward(rounded, round_weights(self.weight), self.bias))
+        rounded = round_activations(values - self.shift if self.shift else values, self.input_scale)
+        found = cast(Tensor, self._conv_forward(rounded, round_weights(self.weight), self.bias))
+        return found + self.shift * self.weight.flatten(1).sum(1).view(-1, 1, 1) if self.shift else found
 
 
 class RoundedLinear(nn.Linear, _ScaledInput):
@@ -147,31 +161,33 @@ def _still(norm: nn.BatchNorm2d) -> ShiftOnly:
     return still.eval()
 
 
-def fake_quantize(network: nn.Module, input_scales: Mapping[str, float]) -> nn.Module:
+def fake_quantize(network: nn.Module, inputs: Mapping[str, InputGrid]) -> nn.Module:
     """Fold the batch norms and round the input, and a Conv2d's or Linear's weights, of every named module, in place.
 
-    input_scales: module name → scale, one that half precision holds. The state dict keeps its names, so that a
-    checkpoint of the result is one of the float network. Raises BadInput for a name that the network lacks, or a scale
-    that is none.
+    inputs: module name → grid, its scale one that half precision holds. The state dict keeps its names, so that a
+    checkpoint of the result is one of the float network. Raises BadInput for a name that the network lacks, a scale
+    that is none, or a shift of what is no convolution.
     """
     fold_batch_norms(network)
     modules = dict(network.named_modules())
-    for name, scale in input_scales.items():
+    for name, grid in inputs.items():
         if name not in modules or not name:
             raise BadInput(f"expected a module of the network, found {name!r}; take the scales from its own graph")
-        if not 0 < scale < np.inf or float(np.float16(scale)) != scale:
-            raise BadInput(f"expected a scale above 0 that half precision holds for {name}, found {scale}")
+        if not 0 < grid.scale < np.inf or float(np.float16(grid.scale)) != grid.scale:
+            raise BadInput(f"expected a scale above 0 that half precision holds for {name}, found {grid.scale}")
         parent, _, last = name.rpartition(".")
-        setattr(modules[parent], last, _rounded(modules[name], scale))
+        setattr(modules[parent], last, _rounded(modules[name], grid))
     return network
 
 
-def _rounded(module: nn.Module, scale: float) -> nn.Module:
+def _rounded(module: nn.Module, grid: InputGrid) -> nn.Module:
     if isinstance(module, nn.Conv2d):
-        return RoundedConv2d(module, scale)
+        return RoundedConv2d(module, grid)
+    if grid.shift:
+        raise BadInput(f"expected a convolution behind shifted pixels, found {type(module).__name__}; keep it float")
     if isinstance(module, nn.Linear):
-        return RoundedLinear(module, scale)
+        return RoundedLinear(module, grid.scale)
     if any(True for _ in module.state_dict()):
         raise BadInput(f"expected a Conv2d, a Linear or a module without weights, found {type(module).__name__}; "
                        "keep it float")
-    return RoundedInput(module, scale)
+    return RoundedInput(module, grid.scale)

@@ -6,6 +6,7 @@ or of time; one thread at a time uses it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,10 +33,13 @@ class Reference:
     def __init__(self, model: Model):
         """Open one. Raises BadModel, Unavailable."""
         self._card = model.card
-        self._thresholds: dict[str, float] = model.card.calibration.get("thresholds", {})
-        content = expose(model.read_graph("fp32"), self._thresholds)
+        calibration = model.card.calibration
+        exact = calibration.get("exact_pixels")  # INT8 holds every pixel: none is beyond
+        self._limits: dict[str, float] = {name: math.inf if name == exact else threshold
+                                          for name, threshold in calibration.get("thresholds", {}).items()}
+        content = expose(model.read_graph("fp32"), self._limits)
         self._engine = OnnxRuntimeEngine(content, str(model.directory / "fp32.onnx"), "fp32", threads=1)
-        self.histograms = {tensor: Histogram() for tensor in self._thresholds}
+        self.histograms = {tensor: Histogram() for tensor in self._limits}
         self.faces = 0
 
     @property
@@ -76,7 +80,7 @@ class Reference:
             return None
         beyond = 0
         for name, values in tensors.items():
-            limit = self._thresholds[name]
+            limit = self._limits[name]
             if max(float(values.max()), -float(values.min())) > limit:  # seldom: most faces lie inside
                 beyond += int(np.count_nonzero(np.abs(values) > limit))
         return beyond / sum(values.size for values in tensors.values())

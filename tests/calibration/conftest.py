@@ -11,8 +11,8 @@ from tiny_graphs import GRAPHS, random_faces
 
 from calibration.observe import observe
 from calibration.onnx_graph import parse_model
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import Plan, plan, quantize
-from calibration.ranges import choose_threshold, scale_of
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def quantize_both(model: onnx.ModelProto) -> Quantized:
     model = parse_model(model.SerializeToString(), "tiny")
     chosen = plan(model)
     histograms = observe(model, chosen.tensors, random_faces(64))
-    scales = {name: scale_of(choose_threshold(h, "percentile", 99.9)) for name, h in histograms.items()}
+    scales = choose_scales(model, histograms, "percentile", 99.9)
     return Quantized(model, chosen, scales, {form: quantize(model, chosen, scales, form) for form in ("cpu", "gpu")})
 
 

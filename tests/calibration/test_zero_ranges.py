@@ -11,8 +11,9 @@ from tiny_graphs import random_faces, vgg_graph
 
 from calibration.observe import observe
 from calibration.onnx_graph import Graph, parse_model
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import plan, quantize
-from calibration.ranges import METHODS, choose_threshold, scale_of
+from calibration.ranges import METHODS
 from calibration.zero_ranges import warn_of_zeros
 from runtime.histogram import Histogram
 
@@ -63,7 +64,7 @@ def test_what_never_moves_is_quantized_without_dividing_by_zero(change, method: 
     model = with_weights(change)
     chosen = plan(model)
     histograms = observe(model, chosen.tensors, random_faces(4))
-    scales = {name: scale_of(choose_threshold(h, method, 99.9)) for name, h in histograms.items()}
+    scales = choose_scales(model, histograms, method, 99.9)
     quantized = quantize(model, chosen, scales, "cpu")
     session = onnxruntime.InferenceSession(quantized.SerializeToString(), providers=["CPUExecutionProvider"])
     assert np.isfinite(session.run(None, {"faces": random_faces(3)})[0]).all()

@@ -132,6 +132,15 @@ def test_every_tensors_threshold_and_what_it_clips_are_said(calibration: Calibra
         assert f"{threshold:.4g}" in words and share_text(shares[name]) in words
 
 
+def test_pixels_that_are_not_rounded_are_named(calibration: Calibration, text: str) -> None:
+    exact = calibration.model.card.calibration["exact_pixels"]
+    assert exact in calibration.histograms and f"{exact} holds scaled pixels" in Page(text).all
+    card = calibration.model.card
+    other = dataclasses.replace(calibration.model, card=dataclasses.replace(
+        card, calibration={k: v for k, v in card.calibration.items() if k != "exact_pixels"}))
+    assert "holds scaled pixels" not in Page(calibration_page(dataclasses.replace(calibration, model=other))).all
+
+
 def test_every_tensor_names_the_layers_that_read_it(calibration: Calibration) -> None:
     read = [name for names in calibration.readers.values() for name in names]
     assert set(calibration.readers) == set(calibration.histograms) and all(calibration.readers.values())

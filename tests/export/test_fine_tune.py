@@ -20,7 +20,7 @@ from torch import nn
 from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
-from export.fine_tune import carry_over_int8, compare_fine_tuned, input_scales, thresholds_of
+from export.fine_tune import carry_over_int8, compare_fine_tuned, input_grids, thresholds_of
 from export.int8_from_onnx import Rounding, int8_from_onnx
 from export.model_from_checkpoint import model_from_checkpoint
 from export.onnx_from_torch import onnx_from_torch
@@ -32,7 +32,7 @@ from train.datasets.labelled_faces import LabelledFaces
 from train.expression.fine_tune import FineTuned, FineTuning, fine_tune
 from train.expression.run import load_network
 from train.expression.task import predict
-from train.fake_quantize import RoundedConv2d, RoundedLinear, fake_quantize, fold_batch_norms
+from train.fake_quantize import InputGrid, RoundedConv2d, RoundedLinear, fake_quantize, fold_batch_norms
 from train.networks.attention import attention_layers
 from train.networks.convolutions import plain_conv, separable_conv
 from train.networks.pooled_classifier import PooledClassifier
@@ -76,7 +76,7 @@ def test_every_q_holds_equal_integers_where_arithmetic_is_exact() -> None:
     faces = random_faces(16)
     names = ["logits", *(n.output[0] for n in quantizers)]
     logits, *integers = as_written(graph).run(names, {"faces": faces})
-    rounded = fake_quantize(network, input_scales(fp32, thresholds, network)).eval()
+    rounded = fake_quantize(network, input_grids(fp32, thresholds, network)).eval()
     seen: list[np.ndarray] = []
     for module in rounded.modules():
         if hasattr(module, "input_scale"):
@@ -101,7 +101,7 @@ def test_the_shipped_network_under_fake_quantizers_is_its_int8_graph_on_real_fac
     faces = fer2013.split("PublicTest").images[:48, None]
     network, _ = load_network(SHIPPED)
     fp32 = parse_model(shipped.read_graph("fp32"), "fp32.onnx")
-    rounded = fake_quantize(copy.deepcopy(network), input_scales(fp32, thresholds_of(shipped), network))
+    rounded = fake_quantize(copy.deepcopy(network), input_grids(fp32, thresholds_of(shipped), network))
     mine, wanted, floats = predict(rounded, faces), run_onnx(shipped.read_graph("int8"), faces), predict(network, faces)
     assert np.array_equal(mine.argmax(1), wanted.argmax(1))
     # sums in another order now and then fall on the other side of a half: a few units of the last place elsewhere
@@ -117,9 +117,9 @@ def test_gates_have_no_scale_and_layers_have_their_own() -> None:
                                    separable_conv(8, 8)], 8, 7, 0.0).eval()
     fp32 = exported(network)
     thresholds = {tensor: 2.0**i for i, tensor in enumerate(plan(fp32).tensors)}
-    found = input_scales(fp32, thresholds, network)
+    found = input_grids(fp32, thresholds, network)
     assert list(found) == ["features.0.0", "features.0.3", "features.3.0", "features.3.3", "pool", "classify"]
-    assert len(set(found.values())) == 6 and found["features.0.0"] == float(scale_of(1.0))
+    assert len(set(found.values())) == 6 and found["features.0.0"] == InputGrid(float(scale_of(1.0)))
 
 
 def test_another_networks_checkpoint_is_refused(tiny_export) -> None:
@@ -127,12 +127,12 @@ def test_another_networks_checkpoint_is_refused(tiny_export) -> None:
     torch.manual_seed(7)
     other = type(tiny_export.network)().eval()
     with pytest.raises(BadInput, match="found other weights in features.0.0.weight"):
-        input_scales(fp32, observed_thresholds(fp32), other)
+        input_grids(fp32, observed_thresholds(fp32), other)
 
 
 def test_ranges_of_other_tensors_are_refused(tiny_export) -> None:
     with pytest.raises(BadInput, match="ranges of this graph's tensors"):
-        input_scales(exported(tiny_export.network), {"relu": 1.0}, tiny_export.network)
+        input_grids(exported(tiny_export.network), {"relu": 1.0}, tiny_export.network)
 
 
 def test_a_model_without_ranges_is_refused(tiny_export) -> None:
@@ -161,7 +161,7 @@ def tuned(tiny_export, tmp_path_factory: pytest.TempPathFactory) -> tuple[Model,
     fp32 = parse_model(before.read_graph("fp32"), "fp32.onnx")
     recipe = {"name": "tiny", "network": "small-vgg", "size": 16, "batch_size": 8}
     facts: dict[str, Any] = {**tiny_export.facts, "recipe": recipe, "format": 1, "task": "expression"}
-    done = fine_tune(network, facts, input_scales(fp32, thresholds_of(before), network), faces_of(network),
+    done = fine_tune(network, facts, input_grids(fp32, thresholds_of(before), network), faces_of(network),
                      folder / "run", FineTuning(epochs=6, images=64, batch_size=8, learning_rate=3e-4))
     plain = type(tiny_export.network)()
     tensors, saved = load_checkpoint(folder / "run" / "best")
@@ -199,7 +199,7 @@ def test_the_int8_graph_says_what_was_trained(tuned, tiny_export, run_onnx: Call
     tensors, saved = load_checkpoint(run / "best")
     network = type(tiny_export.network)()
     network.load_state_dict(tensors)
-    rounded = fake_quantize(network, saved["input_scales"])
+    rounded = fake_quantize(network, {name: InputGrid(**grid) for name, grid in saved["input_grids"].items()})
     assert sum(isinstance(m, RoundedConv2d | RoundedLinear) for m in rounded.modules()) == 4
     faces = random_faces(64, seed=5)
     mine, found = predict(rounded, faces), run_onnx(after.read_graph("int8"), faces)

@@ -15,6 +15,7 @@ from torch import nn
 from calibration.ranges import quantize_weights
 from runtime.errors import BadInput
 from train.fake_quantize import (
+    InputGrid,
     RoundedConv2d,
     ShiftOnly,
     fake_quantize,
@@ -43,8 +44,8 @@ def network(seed: int = 0) -> nn.Module:
     return made.eval()
 
 
-SCALES = {"features.0.0": 1 / 64, "features.1.0": 1 / 32, "features.3.0": 1 / 32, "features.3.3": 1 / 32,
-          "pool": 1 / 32, "classify": 1 / 32}
+GRIDS = {"features.0.0": InputGrid(1 / 64, -1 / 256)} | dict.fromkeys(
+    ("features.1.0", "features.3.0", "features.3.3", "pool", "classify"), InputGrid(1 / 32))
 
 
 @given(values=arrays(np.float32, 64, elements=st.floats(-1e4, 1e4, width=32)), scale=HALVES)
@@ -90,14 +91,14 @@ def test_folding_keeps_the_function_and_every_tensors_name() -> None:
 
 
 def test_a_checkpoint_of_a_rounded_network_is_one_of_the_plain_network() -> None:
-    rounded = fake_quantize(network(), SCALES)
+    rounded = fake_quantize(network(), GRIDS)
     plain = network(seed=1)
     plain.load_state_dict(rounded.state_dict())
     assert torch.allclose(plain(FACES), network()(FACES), atol=1e-4)
 
 
 def test_statistics_stand_still_in_training() -> None:
-    rounded = fake_quantize(network(), SCALES).train()
+    rounded = fake_quantize(network(), GRIDS).train()
     before = copy.deepcopy(rounded.state_dict())
     assert torch.equal(rounded(FACES), rounded.eval()(FACES))
     assert all(torch.equal(v, before[k]) for k, v in rounded.state_dict().items())
@@ -105,7 +106,7 @@ def test_statistics_stand_still_in_training() -> None:
 
 
 def test_training_moves_weights_and_biases_but_no_batch_norms_factor() -> None:
-    rounded = fake_quantize(network(), SCALES).train()
+    rounded = fake_quantize(network(), GRIDS).train()
     rounded(FACES).square().sum().backward()
     trained = {name for name, p in rounded.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
     assert {"features.0.0.weight", "features.0.1.bias", "classify.weight", "classify.bias"} <= trained
@@ -113,7 +114,7 @@ def test_training_moves_weights_and_biases_but_no_batch_norms_factor() -> None:
 
 
 def test_only_what_is_named_is_rounded() -> None:
-    rounded = fake_quantize(network(), {"features.1.0": 0.5})
+    rounded = fake_quantize(network(), {"features.1.0": InputGrid(0.5)})
     modules = dict(rounded.named_modules())
     assert isinstance(modules["features.1.0"], RoundedConv2d)
     assert not any(isinstance(m, RoundedConv2d) for n, m in modules.items() if n != "features.1.0")
@@ -126,4 +127,21 @@ def test_only_what_is_named_is_rounded() -> None:
     ({"classify": float("nan")}, "found nan"), ({"features.0.1": 0.5}, "a module without weights, found ShiftOnly")])
 def test_what_cannot_be_rounded_is_refused(scales: dict[str, float], said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        fake_quantize(network(), scales)
+        fake_quantize(network(), {name: InputGrid(scale) for name, scale in scales.items()})
+
+
+def test_pixels_off_the_grid_are_rounded_without_their_shift() -> None:
+    conv = nn.Conv2d(1, 2, 3, padding=1)
+    levels = torch.randint(-128, 128, (4, 1, 8, 8)).float() / 64
+    made = RoundedConv2d(conv, InputGrid(1 / 64, 3 / 1024))
+    weights = round_weights(conv.weight)
+    everywhere = 3 / 1024 * conv.weight.sum((1, 2, 3)).view(2, 1, 1)
+    wanted = nn.functional.conv2d(levels, weights, conv.bias, padding=1) + everywhere
+    assert torch.allclose(made(levels + 3 / 1024), wanted, atol=1e-6)
+    made(levels).sum().backward()
+    assert conv.weight.grad is not None and torch.isfinite(conv.weight.grad).all()
+
+
+def test_a_shift_of_anything_but_a_convolution_is_refused() -> None:
+    with pytest.raises(BadInput, match="a convolution behind shifted pixels, found Linear"):
+        fake_quantize(network(), {"classify": InputGrid(0.5, 0.1)})

@@ -23,7 +23,7 @@ from train.augment import Augmentation
 from train.datasets.labelled_faces import LabelledFaces
 from train.expression.parts import parts_of, with_streamed
 from train.expression.task import ExpressionTask
-from train.fake_quantize import fake_quantize
+from train.fake_quantize import InputGrid, fake_quantize
 from train.fit import Fitted, fit
 from train.recipe import Distillation, Recipe
 
@@ -47,7 +47,7 @@ class FineTuned:
     fitted: Fitted
 
 
-def fine_tune(network: nn.Module, facts: dict[str, Any], input_scales: Mapping[str, float], faces: LabelledFaces,
+def fine_tune(network: nn.Module, facts: dict[str, Any], inputs: Mapping[str, InputGrid], faces: LabelledFaces,
               out: Path, how: FineTuning, command: str = "") -> FineTuned:
     """Train a checkpoint's network (as `load_network` gives it) under fake quantizers; leaves a run in `out`.
 
@@ -61,7 +61,7 @@ def fine_tune(network: nn.Module, facts: dict[str, Any], input_scales: Mapping[s
     count = min(how.images, len(parts.training))
     chosen = np.random.default_rng(how.seed).choice(len(parts.training), count, replace=False)
     teacher = copy.deepcopy(network).eval()
-    student = fake_quantize(network, input_scales)
+    student = fake_quantize(network, inputs)
     task = ExpressionTask(parts.training.where(np.sort(chosen)), parts.choosing or parts.reported, recipe,
                           parts.choosing is not None, [teacher])
     before = task.score(student)
@@ -70,7 +70,7 @@ def fine_tune(network: nn.Module, facts: dict[str, Any], input_scales: Mapping[s
         "recipe": recipe.as_dict(), "command": command, "torch": torch.__version__,
         "data": {"name": recipe.data, "sha256": faces.sha256(), "training_images": count},
         "fine_tuned_from": {"sha256": facts["sha256"], "recipe": facts["recipe"]},
-        "input_scales": {name: float(scale) for name, scale in input_scales.items()}, "before": before}
+        "input_grids": {name: dataclasses.asdict(grid) for name, grid in inputs.items()}, "before": before}
     return FineTuned(before, fit(student, task, recipe, out, run_facts, resume=False))
 
 

@@ -16,8 +16,8 @@ import runtime.golden
 import runtime.preprocess
 from calibration.observe import observe
 from calibration.onnx_graph import parse_model
+from calibration.pixel_grid import choose_scales
 from calibration.quantize import plan, quantize
-from calibration.ranges import choose_threshold, scale_of
 from export.gate.gpu_form import open_gpu_form
 from runtime.card import Model
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -84,7 +84,7 @@ def int8_of(model: Model, faces: np.ndarray, percentile: float = 99.999) -> onnx
     """Return the CPU form as `mien calibrate` makes it from these faces."""
     fp32 = graph_of(model, "fp32")
     histograms = observe(fp32, plan(fp32).tensors, faces)
-    scales = {name: scale_of(choose_threshold(h, "percentile", percentile)) for name, h in histograms.items()}
+    scales = choose_scales(fp32, histograms, "percentile", percentile)
     return quantize(fp32, plan(fp32), scales, "cpu")
 
 

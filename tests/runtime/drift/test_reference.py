@@ -47,6 +47,14 @@ def test_the_share_beyond_the_range_is_counted_over_all_tensors(reference: Refer
     assert reference.run(face).beyond_range == 10 / (48 * 48 + 36)
 
 
+def test_pixels_that_int8_holds_exactly_are_never_beyond(calibrated: Model) -> None:
+    card = dataclasses.replace(calibrated.card, calibration=calibrated.card.calibration | {"exact_pixels": "unit"})
+    reference = Reference(dataclasses.replace(calibrated, card=card))
+    assert reference.run(np.full((1, 48, 48), 255, np.uint8)).beyond_range == 0
+    assert reference.ranges is not None and reference.ranges.histograms["unit"].largest == 1
+    reference.close()
+
+
 def test_the_histograms_are_those_of_every_face_seen(reference: Reference) -> None:
     for face in FACES:
         reference.run(face)
