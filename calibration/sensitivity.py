@@ -7,6 +7,7 @@ and nothing of which precision a device is faster at.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
@@ -139,6 +140,7 @@ class Trial:
         chosen = plan(self.model, others)
         return quantize(self.model, chosen, {t: self.scales[t] for t in chosen.tensors}, "gpu")
 
+    @functools.cached_property
     def _identity(self) -> str:
         digest = hashlib.sha256(self.model.SerializeToString(deterministic=True))
         digest.update(json.dumps({k: float(v) for k, v in sorted(self.scales.items())}).encode())
@@ -153,7 +155,7 @@ class Trial:
             of, measured = content["of"], dict(content["measured"])
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(f"expected the state of a search in {self._state}, found another file; remove it") from error
-        if of != self._identity():
+        if of != self._identity:
             raise BadInput(f"expected the state of this graph, ranges and faces in {self._state}, found another's; "
                            "remove it or choose another --out")
         return measured
@@ -161,7 +163,7 @@ class Trial:
     def _keep(self, key: str, figures: dict[str, float]) -> None:
         self._known[key] = figures
         if self._state is not None:
-            write_text(self._state, json.dumps({"of": self._identity(), "measured": self._known}, indent=1) + "\n")
+            write_text(self._state, json.dumps({"of": self._identity, "measured": self._known}, indent=1) + "\n")
 
 
 def fewest_float(trial: Trial, budget: float, layers: Sequence[Layer]) -> Found:

@@ -22,13 +22,17 @@ VIEWS = ["single", "mirror", "ten-crop"]
 
 def verb_data_check(args: argparse.Namespace) -> int:
     """Print what a data set holds: splits, classes, copies across splits, damaged files."""
-    from train.datasets import DATASETS
+    from train.datasets import DATASETS, FOLDERS
+    from train.datasets.own_faces import classes_in, load_own_faces, shrunk
     from train.datasets.summary import as_text, summarize
 
-    chosen = DATASETS.get(args.name)
-    if chosen is None:
-        raise BadInput(f"expected a data set of {', '.join(DATASETS)}, found {args.name!r}")
-    summary = summarize(chosen.load(args.path), chosen.published)
+    if args.name == FOLDERS:
+        summary = summarize(load_own_faces(args.path, classes_in(args.path), shrunk), None)
+    elif args.name in DATASETS:
+        chosen = DATASETS[args.name]
+        summary = summarize(chosen.load(args.path), chosen.published)
+    else:
+        raise BadInput(f"expected a data set of {', '.join(DATASETS)}, or {FOLDERS}, found {args.name!r}")
     print_json(summary) if args.json else say(as_text(summary))
     return DONE
 
@@ -205,7 +209,7 @@ def add_verbs(verb: AddVerb) -> None:
     """Declare this room's verbs and their flags."""
     faces_verbs.add_verbs(verb)
     p = verb("check", verb_data_check, "data")
-    p.add_argument("name", help="fer2013, ck-plus, raf-db, sfew or rafd")
+    p.add_argument("name", help="fer2013, ck-plus, raf-db, sfew, rafd, or folders: your own, one a class")
     p.add_argument("path", type=Path, help="its folder; FER2013 also as fer2013.csv")
 
     p = verb("train", verb_train)

@@ -7,10 +7,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from runtime.errors import BadInput
 from train.datasets.class_folders import class_folders
 from train.datasets.labelled_faces import LabelledFaces
 from train.datasets.labelled_files import LabelledFile, Prepare, images_in, read_labelled_files
+
+
+def classes_in(path: Path) -> tuple[str, ...]:
+    """Return the names of a folder's folders, in order: the classes of somebody who has named none yet.
+
+    Raises BadInput where there is none.
+    """
+    found = path.iterdir() if path.is_dir() else ()
+    folders = sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        raise BadInput(f"expected a folder with one folder a class, found {path}; check the path")
+    return tuple(folders)
+
+
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """Return an RGB image of any size as 48×48 grey: enough to count images and to find copies of one file."""
+    return np.asarray(cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA))
 
 
 def load_own_faces(path: Path, label_names: tuple[str, ...], prepare: Prepare) -> LabelledFaces:

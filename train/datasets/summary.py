@@ -8,8 +8,11 @@ from train.datasets.labelled_faces import LabelledFaces, find_duplicates
 from train.datasets.published import Published, differences
 
 
-def summarize(faces: LabelledFaces, published: Published) -> dict[str, Any]:
-    """Return counts, copies, unreadable files, pixel statistics, and what differs from the published split sizes."""
+def summarize(faces: LabelledFaces, published: Published | None) -> dict[str, Any]:
+    """Return counts, copies, unreadable files, pixel statistics, and what differs from the published split sizes.
+
+    published: None where nobody published any.
+    """
     copies = find_duplicates(faces)
     training = faces.images[faces.splits == "Training"] / 255 if "Training" in faces.splits else faces.images / 255
     counts = faces.counts()
@@ -19,7 +22,7 @@ def summarize(faces: LabelledFaces, published: Published) -> dict[str, Any]:
         "copies_across": {f"{a} → {b}": {"images": n, "with_another_label": other}
                           for (a, b), (n, other) in copies.across.items()},
         "blank": copies.blank, "unreadable": list(faces.unreadable),
-        "differs_from_published": list(differences(faces, published)),
+        "differs_from_published": [] if published is None else list(differences(faces, published)),
         "mean": round(float(training.mean()), 4), "std": round(float(training.std()), 4),
     }
 
