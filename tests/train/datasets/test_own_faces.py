@@ -28,7 +28,7 @@ def test_every_class_copy_and_damaged_file_is_counted(folders: Path, capsys: pyt
     (folders / "calm" / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     cv2.imwrite(str(folders / "calm" / "grey.png"), np.full((50, 50, 3), 90, np.uint8))
     assert mien.main(["data", "check", "folders", str(folders)]) == DONE
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     split, row = (line.split() for line in said.splitlines()[:2])
     assert split == ["split", "calm", "cross", "all"] and row == ["All", "4", "3", "7"]
     assert "1 extra exact copies inside All" in said and "1 blank images" in said
