@@ -97,9 +97,12 @@ def _with_own_biases(model: onnx.ModelProto, names: Collection[str]) -> onnx.Mod
             if not old or len(graph.reads(old)) > 1:
                 channels = shape_of[node.input[1]][output_axis(node)]
                 values = graph.weight(old) if old else np.zeros(channels, np.float32)
-                weights.append(numpy_helper.from_array(np.asarray(values), f"{node.name}_bias"))
+                name = f"{node.name}_bias"
+                while name in shape_of:  # another layer's, named like this one
+                    name += "_"
+                weights.append(numpy_helper.from_array(np.asarray(values), name))
                 del copy.input[2:]
-                copy.input.append(f"{node.name}_bias")
+                copy.input.append(name)
         nodes.append(copy)
     return rebuild(model, nodes, weights)
 

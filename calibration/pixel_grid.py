@@ -5,7 +5,8 @@ in mien-light that was the largest error of all layers. Integers that *are* the 
 the graph then reads `(pixels - zero) · scale` in front of the Q, and what this differs from its own values by, the same
 everywhere, moves into the biases of the convolutions behind it. Zero padding still has to mean what it meant, so `zero`
 is the pixel that the graph maps nearest to 0, and it has to lie where INT8 holds all others: 127–129 (129 counts black
-as 1). Scalings by channel, and those that map black to 0, stay as they are. Knows nothing of how ranges are observed.
+as 1, 127 white as 254; a tie is 128's). Scalings by channel, and those that map black to 0, stay as they are. Knows
+nothing of how ranges are observed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class PixelGrid:
     zero: int
     scale: np.float32
     shift: float
+    shape: tuple[int, ...]  # of the scaling's operands together: they may repeat one channel for a network of three
 
     @property
     def threshold(self) -> float:
@@ -48,9 +50,10 @@ def pixel_grid(graph: Graph) -> PixelGrid | None:
     pixels = _float_pixels(graph)
     if pixels is None:
         return None
-    tensor, factor, offset, between = pixels, 1.0, 0.0, []
+    tensor, factor, offset, between, shape = pixels, 1.0, 0.0, [], ()
     while (step := _uniform_step(graph, tensor)) is not None:
-        node, operand = step
+        node, operand, sizes = step
+        shape = np.broadcast_shapes(shape, sizes)
         if node.op_type in ("Mul", "Div"):
             by = operand if node.op_type == "Mul" else 1 / operand
             factor, offset = factor * by, offset * by
@@ -62,12 +65,19 @@ def pixel_grid(graph: Graph) -> PixelGrid | None:
     shiftable = bool(layers) and all(_takes_a_shift(graph, node, tensor) for node in layers)
     if not between or not shiftable or tensor in graph.outputs:
         return None
-    scale = np.float32(np.float16(factor))
-    zero = round(-offset / factor) if factor > 0 and np.isfinite(offset / factor) else -1
-    if zero not in ZEROS or not np.finfo(np.float16).tiny <= scale < np.inf:
+    half = np.finfo(np.float16)
+    if not float(half.tiny) <= factor <= float(half.max) or not np.isfinite(offset / factor):
+        return None
+    scale, zero = np.float32(np.float16(factor)), _nearest(-offset / factor)
+    if zero not in ZEROS:
         return None
     shift = (factor - float(scale)) * _MIDDLE + offset + float(scale) * zero
-    return PixelGrid(tensor, pixels, tuple(between), tuple(n.name for n in layers), zero, scale, shift)
+    return PixelGrid(tensor, pixels, tuple(between), tuple(n.name for n in layers), zero, scale, shift, shape)
+
+
+def _nearest(pixel: float) -> int:
+    """Return the whole pixel that stands for 0; where two are as near, 128, behind which INT8 holds all 256."""
+    return 128 if abs(pixel - 128) < 0.51 else round(pixel)
 
 
 def grid_in_use(graph: Graph, scales: Mapping[str, np.float32], layers: Collection[str]) -> PixelGrid | None:
@@ -87,8 +97,8 @@ def _float_pixels(graph: Graph) -> str | None:
     return str(readers[0].output[0]) if casts else None
 
 
-def _uniform_step(graph: Graph, tensor: str) -> tuple[onnx.NodeProto, float] | None:
-    """Return the node that alone reads a tensor and its operand, where that is one number for all channels."""
+def _uniform_step(graph: Graph, tensor: str) -> tuple[onnx.NodeProto, float, tuple[int, ...]] | None:
+    """Return the node that alone reads a tensor, its operand, where that is one number everywhere, and its shape."""
     readers = graph.reads(tensor)
     if len(readers) != 1 or tensor in graph.outputs or readers[0].op_type not in ("Mul", "Div", "Add", "Sub"):
         return None
@@ -100,7 +110,7 @@ def _uniform_step(graph: Graph, tensor: str) -> tuple[onnx.NodeProto, float] | N
     values = graph.weight(others[0]).astype(np.float64)
     if values.size == 0 or (values != values.flat[0]).any() or (node.op_type in ("Mul", "Div") and not values.flat[0]):
         return None
-    return node, float(values.flat[0])
+    return node, float(values.flat[0]), values.shape
 
 
 def _takes_a_shift(graph: Graph, node: onnx.NodeProto, tensor: str) -> bool:
@@ -125,7 +135,7 @@ def onto_grid(graph: Graph, grid: PixelGrid) -> tuple[list[onnx.NodeProto], list
 def _grid_nodes(grid: PixelGrid, weights: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
     centred, zero, scale = f"{grid.tensor}_centred", f"{grid.tensor}_zero", f"{grid.tensor}_level"
     weights[zero] = numpy_helper.from_array(np.float32(-grid.zero).reshape(()), zero)
-    weights[scale] = numpy_helper.from_array(np.float32(grid.scale).reshape(()), scale)
+    weights[scale] = numpy_helper.from_array(np.full(grid.shape, grid.scale, np.float32), scale)
     return [helper.make_node("Add", [grid.pixels, zero], [centred], name=f"{grid.tensor}/centred"),
             helper.make_node("Mul", [centred, scale], [grid.tensor], name=f"{grid.tensor}/grid")]
 
@@ -137,6 +147,8 @@ def _shifted(graph: Graph, node: onnx.NodeProto, shift: float, weights: dict[str
     biases = graph.weight(old).astype(np.float64) if old else np.zeros(len(kernel))
     biases = biases + shift * kernel.sum(axis=tuple(range(1, kernel.ndim)))
     name = old if old and len(graph.reads(old)) == 1 else f"{node.name}_bias"
+    while name in weights and (name != old or len(graph.reads(old)) > 1):  # another layer's, named like this one
+        name += "_"
     weights[name] = numpy_helper.from_array(biases.astype(np.float32), name)
     moved = onnx.NodeProto()
     moved.CopyFrom(node)
@@ -145,15 +157,24 @@ def _shifted(graph: Graph, node: onnx.NodeProto, shift: float, weights: dict[str
     return moved
 
 
-def choose_thresholds(model: onnx.ModelProto, histograms: dict[str, Histogram], method: Method,
-                      percentile: float) -> dict[str, float]:
+def choose_thresholds(model: onnx.ModelProto, histograms: dict[str, Histogram], method: Method, percentile: float,
+                      layers: Collection[str] | None = None) -> dict[str, float]:
     """Return the magnitude to clip each tensor at: by the method, and where pixels have a grid, by that.
 
-    Raises BadInput for a method or percentile that is none.
+    layers: those to be quantized, all if None; without every one that reads the pixels there is no grid. Raises
+    BadInput for a method or percentile that is none.
     """
     thresholds = {name: choose_threshold(histogram, method, percentile) for name, histogram in histograms.items()}
+    return on_grid(model, thresholds, layers)
+
+
+def on_grid(model: onnx.ModelProto, thresholds: dict[str, float],
+            layers: Collection[str] | None = None) -> dict[str, float]:
+    """Return thresholds with that of the pixels' grid, if there is one and all that read it are among `layers`."""
     grid = pixel_grid(Graph(model))
-    return thresholds | ({grid.tensor: grid.threshold} if grid and grid.tensor in thresholds else {})
+    if grid is None or grid.tensor not in thresholds or (layers is not None and not set(layers) >= set(grid.layers)):
+        return thresholds
+    return thresholds | {grid.tensor: grid.threshold}
 
 
 def choose_scales(model: onnx.ModelProto, histograms: dict[str, Histogram], method: Method,

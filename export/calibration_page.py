@@ -157,20 +157,22 @@ def _faces(found: Calibration) -> Iterable[str]:
 
 def _ranges(found: Calibration) -> Iterable[str]:
     thresholds = found.model.card.calibration["thresholds"]
-    yield as_svg(draw_histograms(found.histograms, thresholds), "histograms")
+    exact = found.model.card.calibration.get("exact_pixels")
+    limits = {name: max(thresholds[name], h.largest) if name == exact else thresholds[name]
+              for name, h in found.histograms.items()}
+    yield as_svg(draw_histograms(found.histograms, limits), "histograms")
     yield ("<p class='quiet'>Magnitudes of what each quantized layer reads, over all calibration faces. The line is "
            "the threshold, the value of integer 127; what lies beyond, in red, is clipped to it. Exact zeros count in "
            "the shares and are not drawn.</p>")
-    exact = found.model.card.calibration.get("exact_pixels")
     if exact:
-        yield (f"<p class='quiet'>{text(exact)} holds scaled pixels; its integers are the grey levels themselves, and "
-               "nothing is rounded there.</p>")
+        yield (f"<p class='quiet'>{text(exact)} holds scaled pixels; its integers are the grey levels themselves: "
+               "nothing is rounded or clipped there, but that black or white may count as the level beside it.</p>")
     rows = []
     for name, histogram in found.histograms.items():
         threshold = thresholds[name]
         rows.append([name, ", ".join(found.readers.get(name, ())), f"{histogram.minimum:.3g}",
                      f"{histogram.maximum:.3g}", percent(histogram.zeros / histogram.total), f"{threshold:.4g}",
-                     f"{scale_of(threshold):.4g}", share_text(clipped_share(histogram, threshold))])
+                     f"{scale_of(threshold):.4g}", share_text(clipped_share(histogram, limits[name]))])
     yield table(["tensor", "read by", "least", "largest", "zeros", "threshold", "scale", "clipped"], rows)
 
 

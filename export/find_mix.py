@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from calibration.onnx_graph import parse_model
+from calibration.pixel_grid import on_grid
 from calibration.ranges import scale_of
 from calibration.sensitivity import Found, Layer, Mix, Trial, fewest_float, front
 from runtime.card import Model
@@ -38,7 +39,8 @@ class Sensitivity:
 
 
 def find_mix(model: Model, faces: np.ndarray, labels: np.ndarray, budget: float, state: Path | None) -> Sensitivity:
-    """Measure each layer and search; the ranges are those the model was calibrated with. Raises BadInput.
+    """Measure each layer and search; the ranges are those the model was calibrated with, pixels on their grid, as
+    `mien calibrate` will have them whatever it did then. Raises BadInput.
 
     faces: (N, C, H, W) uint8, labels: (N,), from neither the calibration nor the reported images.
     """
@@ -47,7 +49,8 @@ def find_mix(model: Model, faces: np.ndarray, labels: np.ndarray, budget: float,
         raise BadInput(f"expected a calibrated model, found {model.directory} without ranges; "
                        f"mien calibrate {model.directory} --images PATH first")
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
-    trial = Trial(fp32, {name: scale_of(t) for name, t in thresholds.items()}, faces, labels, state)
+    scales = {name: scale_of(t) for name, t in on_grid(fp32, thresholds).items()}
+    trial = Trial(fp32, scales, faces, labels, state)
     layers = trial.layers()
     return Sensitivity(layers, budget, fewest_float(trial, budget, layers))
 

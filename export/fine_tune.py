@@ -95,12 +95,14 @@ def _module_of(floats: Graph, node: onnx.NodeProto, modules: Mapping[str, nn.Mod
 def carry_over_int8(model: Model, before: ModelCard) -> ModelCard:
     """Write both INT8 graphs of a fine-tuned model with the scales of the one it comes from; return the new card.
 
-    Its histograms and image list stay behind: they are of the other graph. Raises BadInput, and MienError where the
-    result departs beyond sense or another command has changed the model meanwhile; then nothing is written.
+    Every layer is rounded, as it was trained, whatever the other kept float. Its histograms and image list stay behind:
+    they are of the other graph. Raises BadInput, and MienError where the result departs beyond sense or another command
+    has changed the model meanwhile; then nothing is written.
     """
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
     chosen = plan(fp32)
     scales = {name: scale_of(threshold) for name, threshold in before.calibration["thresholds"].items()}
+    pixels = grid_in_use(Graph(fp32), scales, chosen.nodes)
     contents = {"int8": quantize(fp32, chosen, scales, "cpu").SerializeToString(),
                 "int8-gpu": half_from_onnx(quantize(fp32, chosen, scales, "gpu")).SerializeToString()}
     bounds = {graph: golden_bound(model, graph, content) for graph, content in contents.items()}
@@ -110,7 +112,10 @@ def carry_over_int8(model: Model, before: ModelCard) -> ModelCard:
         card = dataclasses.replace(
             model.card, golden_bound=model.card.golden_bound | bounds,
             graphs=model.card.graphs | {g: FileEntry.of(directory / f"{g}.onnx") for g in contents},
-            calibration=before.calibration | {"files": {}, "ranges_of_fp32": before.graphs["fp32"].sha256})
+            calibration=before.calibration | {
+                "files": {}, "ranges_of_fp32": before.graphs["fp32"].sha256, "quantized_nodes": len(chosen.nodes),
+                "kept_float": list(chosen.kept_float), "biases_corrected": False,
+                "exact_pixels": pixels.tensor if pixels else None})
         save_card(directory, card)
     return card
 

@@ -80,7 +80,7 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
     if ranges.graph_sha256 != model.card.graphs["fp32"].sha256 or set(ranges.histograms) != set(everything.tensors):
         raise BadInput(f"expected histograms of {model.directory}/fp32.onnx ({model.card.graphs['fp32'].sha256[:12]}), "
                        f"found those of another graph ({ranges.graph_sha256[:12]}); take them with this model")
-    thresholds = choose_thresholds(fp32, ranges.histograms, how.method, how.percentile)
+    thresholds = choose_thresholds(fp32, ranges.histograms, how.method, how.percentile, chosen_nodes.nodes)
     scales = {name: scale_of(t) for name, t in thresholds.items()}
     pixels = grid_in_use(Graph(fp32), scales, chosen_nodes.nodes)
     if how.correct_biases and faces is None:

@@ -1,10 +1,10 @@
 """One face through two graphs → each layer's departure, and how much of it rounding explains.
 
 A layer gets the inputs that INT8 itself had, so nothing that earlier layers lost is held against it; the first gets the
-pixels as FP32 scales them. Rounding explains half a step of its output, and six standard deviations of what its rounded
-weights and inputs add, each an independent error of variance step²/12 (Widrow and Kollár, *Quantization Noise*, 2008,
-chapter 5). The rest is clipping, or another function. Knows no label, and no backend but ONNX Runtime's nodes as they
-are written.
+pixels as FP32 scales them, and the padding of INT8's grid. Rounding explains half a step of its output, and six
+standard deviations of what its rounded weights and inputs add, each an independent error of variance step²/12 (Widrow
+and Kollár, *Quantization Noise*, 2008, chapter 5). The rest is clipping, or another function. Knows no label, and no
+backend but ONNX Runtime's nodes as they are written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.onnx_graph import Graph, parse_model
-from calibration.pixel_grid import pixel_grid
+from calibration.pixel_grid import PixelGrid, pixel_grid
 from export.gate.first_layer import LAYERS, layer_name, sqnr, tensors_of
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import BadInput
@@ -63,7 +63,7 @@ class _Layer:
     input_step: float
     weight_steps: np.ndarray | None  # broadcast over its weight; None: kept float
     rectified: bool  # only what is above 0 goes on
-    pixels: bool  # it reads them on INT8's own grid: FP32's input is what it stands for
+    shift: float | None  # of pixels on INT8's own grid: FP32's input is what they stand for, padding apart
 
 
 def layers_on_face(before: bytes, after: bytes, face: np.ndarray) -> tuple[LayerOnFace, ...]:
@@ -73,11 +73,10 @@ def layers_on_face(before: bytes, after: bytes, face: np.ndarray) -> tuple[Layer
     """
     graphs = Graph(parse_model(before, "the FP32 graph")), Graph(parse_model(after, "the INT8 graph"))
     grid = pixel_grid(graphs[0])
-    first = grid.layers if grid else ()
-    layers = [_layer(graphs, node, node.name in first) for node in graphs[0].nodes if _is_layer(graphs, node)]
+    layers = [_layer(graphs, node, grid) for node in graphs[0].nodes if _is_layer(graphs, node)]
     if not layers:
         raise BadInput("expected graphs with a layer in common, found none; was INT8 calibrated from this fp32.onnx?")
-    read = {layer.before.output[0] for layer in layers} | {layer.given for layer in layers if layer.pixels}
+    read = {layer.before.output[0] for layer in layers} | {layer.given for layer in layers if layer.shift is not None}
     wanted = tensors_of(graphs[0].model, sorted(read), face)
     names = {name for layer in layers for name in (layer.given, layer.after.input[0], layer.taken)}
     seen = tensors_of(graphs[1].model, sorted(names), face)
@@ -88,7 +87,7 @@ def _is_layer(graphs: tuple[Graph, Graph], node: onnx.NodeProto) -> bool:
     return node.op_type in LAYERS and node.input[1] in graphs[0].weights and node.output[0] in graphs[1].producers
 
 
-def _layer(graphs: tuple[Graph, Graph], before: onnx.NodeProto, pixels: bool) -> _Layer:
+def _layer(graphs: tuple[Graph, Graph], before: onnx.NodeProto, grid: PixelGrid | None) -> _Layer:
     graph = graphs[1]
     after = graph.producers[before.output[0]]
     given, input_step = _before_q(graph, after.input[0])
@@ -100,7 +99,7 @@ def _layer(graphs: tuple[Graph, Graph], before: onnx.NodeProto, pixels: bool) ->
             rectified = all(reader.op_type == "Relu" for reader in graph.reads(taken))
             break
     return _Layer(before, after, given, taken, step, input_step, _weight_steps(graphs, before, after), rectified,
-                  pixels and given == before.input[0])
+                  grid.shift if grid and given == grid.tensor and input_step == grid.scale else None)
 
 
 def _before_q(graph: Graph, tensor: str) -> tuple[str, float]:
@@ -123,8 +122,12 @@ def _weight_steps(graphs: tuple[Graph, Graph], before: onnx.NodeProto, after: on
 
 def _compare(graph: Graph, layer: _Layer, wanted: dict[str, np.ndarray], seen: dict[str, np.ndarray]) -> LayerOnFace:
     weight = graph.weight(layer.before.input[1])
-    given, rounded = (wanted if layer.pixels else seen)[layer.given], seen[layer.after.input[0]]
+    given, rounded = seen[layer.given], seen[layer.after.input[0]]
+    if layer.shift is not None:
+        given = wanted[layer.given] - np.float32(layer.shift)
     exact = _run_layer(graph, layer.before, given, weight, with_bias=True)
+    if layer.shift:  # in INT8's bias, so that padding has it too
+        exact += layer.shift * weight.sum(axis=tuple(range(1, weight.ndim))).reshape(1, -1, *[1] * (weight.ndim - 2))
     variance = np.zeros_like(exact)
     if layer.weight_steps is not None:
         variance += _run_layer(graph, layer.before, rounded**2, layer.weight_steps**2 / 12)

@@ -103,6 +103,18 @@ def test_a_layer_without_a_bias_gets_one_and_a_shared_one_is_divided() -> None:
     assert max(errors_of(model, corrected, scales)) < 1e-5
 
 
+def test_a_shared_bias_may_have_the_name_of_one_that_is_made() -> None:
+    model = bare_graph()
+    first, second = (n for n in model.graph.node if n.op_type == "Conv" and len(n.input) > 2)
+    name = f"{first.name}_bias"
+    next(w for w in model.graph.initializer if w.name == first.input[2]).name = name
+    first.input[2] = second.input[2] = name
+    scales = scales_for(model)
+    corrected = correct_biases(model, scales, FACES)
+    assert len({n.input[2] for n in corrected.graph.node if n.op_type in ("Conv", "Gemm")}) == 4
+    assert max(errors_of(model, corrected, scales)) < 1e-5
+
+
 def test_means_do_not_depend_on_how_faces_fall_into_batches(quantized) -> None:
     outputs = [n.output[0] for n in quantized.fp32.graph.node if n.name in quantized.plan.nodes]
     together = channel_means(quantized.fp32, outputs, FACES[:40])

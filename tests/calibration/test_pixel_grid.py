@@ -71,6 +71,15 @@ def test_a_scaling_around_the_middle_has_a_grid(mean: float, deviation: float, z
     assert abs(grid.shift) <= 0.51 * grid.scale
 
 
+def test_of_two_pixels_as_near_the_one_that_clips_nothing_is_zero() -> None:
+    model = scaled(lambda w, x: w.node("Add", [w.node("Mul", [x, number(w, 1 / 127.5)]), number(w, -1)]))  # -1 to 1
+    grid = pixel_grid(Graph(model))
+    q = next(n for n in rounded(model).graph.node if n.op_type == "QuantizeLinear")
+    assert grid.zero == 128 and q.input[0] == grid.tensor
+    found = run(rounded(model), EVERY_PIXEL, q.output[0], TensorProto.INT8)
+    assert np.array_equal(np.unique(found), np.arange(-128, 128))
+
+
 @pytest.mark.parametrize("form", ["cpu", "gpu", "half"])
 @pytest.mark.parametrize("mean", [0.5077, 0.5, 0.498])
 def test_the_integers_are_the_pixels(mean: float, form: str) -> None:
@@ -111,6 +120,7 @@ def test_padding_stands_for_the_same_pixel_within_half_a_level() -> None:
     lambda w, x: w.node("Sub", [number(w, 2), w.node("Mul", [x, number(w, 1 / 64)])]),  # upside down
     lambda w, x: w.node("Add", [w.node("Mul", [x, number(w, -1 / 64)]), number(w, 2)]),
     lambda w, x: w.node("Add", [w.node("Mul", [x, number(w, 1e-6)]), number(w, -128e-6)]),  # no full-precision half
+    lambda w, x: w.node("Sub", [w.node("Mul", [x, number(w, 1e6)]), number(w, 128e6)]),  # no half at all
     lambda w, x: w.node("Mul", [x, number(w, 0)]),
     lambda w, x: w.node("Relu", [w.node("Sub", [x, number(w, 128)])]),  # what reads it is no convolution
     lambda w, x: x,  # not scaled at all
@@ -162,6 +172,45 @@ def test_a_bias_that_another_layer_reads_is_not_moved_for_it() -> None:
     assert first.input[2] != bias and not np.array_equal(made.weight(first.input[2]), made.weight(bias))
     faces = random_faces(16, seed=4)
     assert np.abs(run(made.model, faces) - run(model, faces)).max() < 0.03
+
+
+def test_a_bias_named_like_its_neighbours_layer_is_not_overwritten() -> None:
+    w = GraphWriter()
+    x = w.node("Sub", [w.node("Cast", ["faces"], to=TensorProto.FLOAT), number(w, 127.6)])
+    x = w.node("Mul", [x, number(w, 1 / 64)])
+    for inputs, outputs in ((1, 8), (8, 8)):
+        conv = w.node("Conv", [x, w.floats("weight", outputs, inputs, 3, 3), "first_bias"], pads=[1] * 4)
+        w.nodes[-1].name = "first" if inputs == 1 else "second"
+        x = w.node("Relu", [conv])
+    w.weights.append(onnx.numpy_helper.from_array(np.linspace(-1, 1, 8, dtype=np.float32), "first_bias"))
+    w.classify(w.mean(x, 2, 3), 8)
+    made = Graph(rounded(parse_model(w.model().SerializeToString(), "tiny")))
+    first, second = (n for n in made.nodes if n.op_type == "Conv")
+    assert second.input[2] == "first_bias" != first.input[2]
+    assert np.array_equal(made.weight("first_bias"), np.linspace(-1, 1, 8, dtype=np.float32))
+
+
+def test_a_scaling_that_repeats_one_channel_for_three_still_does() -> None:
+    def thrice(w: GraphWriter, value: float) -> str:
+        return w.constant("thrice", np.full((1, 3, 1, 1), value, np.float32))
+
+    w = GraphWriter()
+    x = w.node("Mul", [w.node("Cast", ["faces"], to=TensorProto.FLOAT), thrice(w, 1 / 64)])
+    w.classify(w.mean(w.conv_relu(w.node("Add", [x, thrice(w, -2)]), 3, 8), 2, 3), 8)
+    model = parse_model(w.model().SerializeToString(), "tiny")
+    made, grid = rounded(model, "half"), pixel_grid(Graph(model))
+    found = run(made, EVERY_PIXEL, grid.tensor)
+    assert found.shape == (1, 3, 16, 16) and np.array_equal(found, run(model, EVERY_PIXEL, grid.tensor))
+    assert run(made, EVERY_PIXEL).shape == (1, 5)
+
+
+def test_a_first_layer_in_float_has_an_observed_threshold() -> None:
+    model = normalized(0.5077, 0.2551)
+    grid = pixel_grid(Graph(model))
+    histograms = observe(model, plan(model).tensors, random_faces(8))
+    found = choose_thresholds(model, histograms, "max", 100, plan(model, grid.layers).nodes)
+    assert found[grid.tensor] == histograms[grid.tensor].largest
+    assert choose_thresholds(model, histograms, "max", 100, plan(model).nodes)[grid.tensor] == grid.threshold
 
 
 def test_a_wrong_method_is_refused_as_before() -> None:

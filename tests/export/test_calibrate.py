@@ -245,6 +245,10 @@ def test_a_layer_left_in_float_has_no_pair_in_either_form_and_is_in_the_card(mod
     kept = plan(parse_model(model.read_graph("fp32"), "fp32")).nodes[0]
     card = calibrate_on_faces(model, pool_of(), Selection("random", 12), Rounding("max", keep_float=(kept,)))
     assert kept in card.calibration["kept_float"]
+    pixels = next(n.input[0] for n in parse_model(model.read_graph("fp32"), "fp32").graph.node if n.name == kept)
+    assert card.calibration["exact_pixels"] is None
+    seen = read_ranges(model.directory / RANGES_FILE).histograms[pixels]
+    assert card.calibration["thresholds"][pixels] == seen.largest
     quantized = load_model(model.directory)
     for graph in ("int8", "int8-gpu"):
         nodes = parse_model(quantized.read_graph(graph), graph).graph.node

@@ -127,6 +127,7 @@ def test_every_tensors_threshold_and_what_it_clips_are_said(calibration: Calibra
     words = Page(text).words
     shares = {name: clipped_share(h, calibration.model.card.calibration["thresholds"][name])
               for name, h in calibration.histograms.items()}
+    shares[calibration.model.card.calibration["exact_pixels"]] = 0.0
     assert max(shares.values()) > 0.005  # the 99th percentile clips
     for name, threshold in calibration.model.card.calibration["thresholds"].items():
         assert f"{threshold:.4g}" in words and share_text(shares[name]) in words
@@ -135,6 +136,9 @@ def test_every_tensors_threshold_and_what_it_clips_are_said(calibration: Calibra
 def test_pixels_that_are_not_rounded_are_named(calibration: Calibration, text: str) -> None:
     exact = calibration.model.card.calibration["exact_pixels"]
     assert exact in calibration.histograms and f"{exact} holds scaled pixels" in Page(text).all
+    row = text[text.index(f"<td>{exact}</td>"):].split("</tr>")[0]
+    assert clipped_share(calibration.histograms[exact], calibration.model.card.calibration["thresholds"][exact]) > 0
+    assert row.endswith("<td>0 %</td>")  # black counts as 1, and nothing is cut off
     card = calibration.model.card
     other = dataclasses.replace(calibration.model, card=dataclasses.replace(
         card, calibration={k: v for k, v in card.calibration.items() if k != "exact_pixels"}))

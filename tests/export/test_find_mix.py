@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -37,6 +38,14 @@ def test_every_quantized_layer_is_measured_and_the_record_is_plain(model: Model,
     record = json.loads(json.dumps(found.as_dict()))
     assert record["budget_points"] == 50.0 and record["mix"]["kept_float"] == []
     assert [layer["name"] for layer in record["layers"]] == [layer.name for layer in found.layers]
+
+
+def test_a_model_calibrated_before_pixels_had_a_grid_is_measured_as_it_will_be_made(
+        model: Model, found: Sensitivity) -> None:
+    facts = model.card.calibration
+    before = facts | {"thresholds": facts["thresholds"] | {facts["exact_pixels"]: 1.0}, "exact_pixels": None}
+    old = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration=before))
+    assert find_mix(old, random_faces(64, 5), np.arange(64) % 7, 50.0, None).layers == found.layers
 
 
 def test_people_read_every_layer_and_the_verdict(model: Model, found: Sensitivity) -> None:

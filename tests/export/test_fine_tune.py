@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -181,9 +182,20 @@ def test_the_fine_tuned_int8_graph_has_the_same_ranges(tuned) -> None:
     before, after, _, _ = tuned
     assert after.card.calibration["thresholds"] == before.card.calibration["thresholds"]
     assert after.card.calibration["ranges_of_fp32"] == before.card.graphs["fp32"].sha256
+    assert after.card.calibration["exact_pixels"] == before.card.calibration["exact_pixels"] is not None
     scales = [{w.name: numpy_helper.to_array(w).tolist() for w in parse_model(m.read_graph("int8"), "x")
                .graph.initializer if w.name.endswith("_scale")} for m in (before, after)]
     assert scales[0] and scales[0] == scales[1]
+
+
+def test_the_card_says_what_the_fine_tuned_graphs_hold(tuned, tmp_path: Path) -> None:
+    before, after, _, _ = tuned
+    kept = dataclasses.replace(before.card, calibration=before.card.calibration | {
+        "kept_float": ["node_Conv_1"], "quantized_nodes": 1, "biases_corrected": True})
+    card = carry_over_int8(load_model(shutil.copytree(after.directory, tmp_path / "again")), kept)
+    assert card.graphs["int8"].sha256 == after.card.graphs["int8"].sha256
+    assert card.calibration["kept_float"] == [] and not card.calibration["biases_corrected"]
+    assert card.calibration["quantized_nodes"] == before.card.calibration["quantized_nodes"]
 
 
 def test_fine_tuning_brings_int8_nearer_to_float(tuned, run_onnx: Callable[..., np.ndarray]) -> None:

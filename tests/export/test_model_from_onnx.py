@@ -80,6 +80,15 @@ def test_a_grey_face_is_repeated_for_a_network_of_three_channels(tmp_path: Path)
     assert model.card.input.channels == 1
 
 
+def test_a_grey_face_is_repeated_in_int8_too_where_its_pixels_are_exact(tmp_path: Path) -> None:
+    asked = Asked(LABELS, PixelScaling((0.5,), (0.5,)), colour="grey")
+    model, faces = imported(tmp_path, given_graph(3), asked), noise(32, 1)
+    card = int8_from_onnx(model, faces, Rounding("max"), {"name": "noise"})
+    assert card.calibration["exact_pixels"] is not None
+    model = load_model(model.directory)
+    assert np.abs(engine_answers(model, "int8", faces) - engine_answers(model, "fp32", faces)).max() < 0.3
+
+
 def test_a_graph_that_uses_our_names_keeps_its_answers(tmp_path: Path) -> None:
     last = helper.make_node("Mul", ["scores", "faces"], ["y"], name="logits")
     graph = given_graph(1, ends_in=last)

@@ -78,6 +78,7 @@ class Duplicates:
     """Exact pixel copies: inside each split, and between each pair of splits (and how many under another label)."""
 
     extra_inside: dict[str, int]
+    of_several_labels: dict[str, int]  # pictures that stand under several labels inside a split
     across: dict[tuple[str, str], tuple[int, int]]
     blank: int
 
@@ -88,18 +89,19 @@ def find_duplicates(faces: LabelledFaces) -> Duplicates:
     splits = list(dict.fromkeys(faces.splits.tolist()))
     members = {s: np.flatnonzero(faces.splits == s) for s in splits}
     extra = {s: len(index) - len(np.unique(hashes[index])) for s, index in members.items()}
-    across = {}
+    several, across = dict.fromkeys(splits, 0), {}
     for i, first in enumerate(splits):
         labels_of: dict[int, set[int]] = {}
         for k in members[first]:
             labels_of.setdefault(int(hashes[k]), set()).add(int(faces.labels[k]))
+        several[first] = sum(len(labels) > 1 for labels in labels_of.values())
         for second in splits[i + 1 :]:
             copies = [k for k in members[second] if int(hashes[k]) in labels_of]
             other = sum(labels_of[int(hashes[k])] != {int(faces.labels[k])} for k in copies)
             across[first, second] = (len(copies), other)
     flat = faces.images.reshape(len(faces), -1)
     blank = int((flat.min(axis=1) == flat.max(axis=1)).sum()) if len(faces) else 0
-    return Duplicates(extra, across, blank)
+    return Duplicates(extra, several, across, blank)
 
 
 def without_copies_of(faces: LabelledFaces, other: LabelledFaces) -> LabelledFaces:

@@ -18,7 +18,7 @@ def summarize(faces: LabelledFaces, published: Published | None) -> dict[str, An
     counts = faces.counts()
     return {
         "images": len(faces), "sha256": faces.sha256(), "splits": counts,
-        "extra_copies_inside": copies.extra_inside,
+        "extra_copies_inside": copies.extra_inside, "pictures_of_several_labels": copies.of_several_labels,
         "copies_across": {f"{a} → {b}": {"images": n, "with_another_label": other}
                           for (a, b), (n, other) in copies.across.items()},
         "blank": copies.blank, "unreadable": list(faces.unreadable),
@@ -32,11 +32,15 @@ def as_text(summary: dict[str, Any]) -> str:
     splits = summary["splits"]
     labels = list(next(iter(splits.values())))
     width = max(len(s) for s in (*splits, "split")) + 2
-    lines = ["split".ljust(width) + "".join(f"{name:>10}" for name in labels) + f"{'all':>10}"]
+    column = max(10, *(len(name) + 2 for name in labels))
+    lines = ["split".ljust(width) + "".join(name.rjust(column) for name in (*labels, "all"))]
     for split, row in splits.items():
-        lines.append(split.ljust(width) + "".join(f"{row[name]:>10}" for name in labels) + f"{sum(row.values()):>10}")
+        lines.append(split.ljust(width) + "".join(
+            str(count).rjust(column) for count in (*(row[name] for name in labels), sum(row.values()))))
     for split, extra in summary["extra_copies_inside"].items():
         lines.append(f"{extra} extra exact copies inside {split}")
+        if several := summary["pictures_of_several_labels"][split]:
+            lines.append(f"{several} pictures under several labels inside {split}")
     for pair, found in summary["copies_across"].items():
         lines.append(f"{found['images']} exact copies across {pair}, {found['with_another_label']} under another label")
     lines.append(f"{summary['blank']} blank images (one grey value)")

@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, numpy_helper
+from tiny_graphs import GraphWriter, random_faces
 from tiny_model import TinyNetwork
 
-from calibration.onnx_graph import parse_model
+from calibration.observe import observe
+from calibration.onnx_graph import Graph, parse_model
+from calibration.pixel_grid import choose_scales, pixel_grid
+from calibration.quantize import plan, quantize
 from export.gate.rounding import LayerOnFace, layers_on_face
 from runtime.card import Model
 from runtime.errors import BadInput
@@ -98,3 +102,21 @@ def test_graphs_of_two_networks_are_refused(shipped: Model, face: np.ndarray) ->
     other.graph.node[-1].output[0] = other.graph.output[0].name = "answers"
     with pytest.raises(BadInput, match="a layer in common"):
         layers_on_face(shipped.read_graph("fp32"), other.SerializeToString(), face)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_padding_on_the_grid_of_the_pixels_is_explained(exact: bool) -> None:
+    """Weights above 0 alone add up what the padding is off by; a graph of other scales pads as FP32 does."""
+    w = GraphWriter()
+    x = w.node("Sub", [w.node("Cast", ["faces"], to=TensorProto.FLOAT), w.constant("mean", np.float32(129.46))])
+    x = w.node("Mul", [x, w.constant("scale", np.float32(1 / 65))])
+    weight = w.constant("weight", np.abs(w.random.normal(0, 0.3, (8, 1, 7, 7))).astype(np.float32))
+    x = w.node("Relu", [w.node("Conv", [x, weight, w.floats("bias", 8)], pads=[3] * 4)])
+    w.classify(w.mean(x, 2, 3), 8)
+    model = parse_model(w.model().SerializeToString(), "tiny")
+    scales = choose_scales(model, observe(model, plan(model).tensors, random_faces(32)), "max", 100)
+    if not exact:
+        scales[pixel_grid(Graph(model)).tensor] *= np.float32(1.0625)
+    int8 = quantize(model, plan(model), scales, "gpu").SerializeToString()
+    first = [layers_on_face(model.SerializeToString(), int8, np.maximum(face, 1)[None])[0] for face in random_faces(8)]
+    assert 0.3 < max(layer.beyond for layer in first) <= 1

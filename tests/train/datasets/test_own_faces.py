@@ -32,7 +32,17 @@ def test_every_class_copy_and_damaged_file_is_counted(folders: Path, capsys: pyt
     split, row = (line.split() for line in said.splitlines()[:2])
     assert split == ["split", "calm", "cross", "all"] and row == ["All", "4", "3", "7"]
     assert "1 extra exact copies inside All" in said and "1 blank images" in said
+    assert "1 pictures under several labels inside All" in said  # which training would learn both ways
     assert "1 unreadable or damaged" in said and "calm/broken.jpg" in said and "published" not in said
+
+
+def test_long_names_of_classes_stand_apart(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "cross").rename(folders / "concentrating")
+    assert mien.main(["data", "check", "folders", str(folders)]) == DONE
+    said = capsys.readouterr().err
+    assert [line.split() for line in said.splitlines()[:2]] == [
+        ["split", "calm", "concentrating", "all"], ["All", "3", "2", "5"]]
+    assert "several labels" not in said and "0 extra exact copies" in said
 
 
 def test_no_folder_and_no_class_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
