@@ -100,7 +100,7 @@ results: $(VENV)/.installed-dev
 	$(BIN)/mien bench mien-light --checks docs/results/mien-light-*-cpu-PrivateTest.json \
 	    --record docs/results/bench-mien-light-cpu.json
 	$(BIN)/python -m runtime.bench.overhead mien-light --record docs/results/engine-overhead-cpu.json
-	$(BIN)/python -m export.drift_record mien-light --data $(MIEN_DATA)/fer2013 \
+	$(BIN)/python -m export.drift.record mien-light --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/drift-mien-light-cpu.json
 	$(BIN)/mien demo --out demo && $(BIN)/python -m runtime.bench.drift demo/clip.mp4 \
 	    --record docs/results/bench-drift-cpu.json
@@ -111,7 +111,7 @@ results: $(VENV)/.installed-dev
 	    --record docs/results/oracle-mien-light-cpu.json
 	$(BIN)/mien oracle mien-light --form gpu --data $(MIEN_DATA)/fer2013 --draws 0 \
 	    --record docs/results/oracle-mien-light-gpu-form.json
-	$(BIN)/python -m export.compare_repairs mien-light --data $(MIEN_DATA)/fer2013 --held-out 1024 \
+	$(BIN)/python -m export.int8.compare_repairs mien-light --data $(MIEN_DATA)/fer2013 --held-out 1024 \
 	    --record docs/results/repair-mien-light.json
 	$(BIN)/mien board-report --target cpu --out docs/boards
 	$(BIN)/python -m export.board.table
@@ -133,7 +133,7 @@ results-faces: $(VENV)/.installed-dev
 
 # What calibrating costs (VGG16, against ONNX Runtime's own) and what each choice of faces costs (mien-light): an hour.
 results-calibration: $(VENV)/.installed-dev
-	$(BIN)/python -m export.calibration_costs --data $(MIEN_DATA)/fer2013 \
+	$(BIN)/python -m export.int8.calibration_costs --data $(MIEN_DATA)/fer2013 \
 	    --record docs/results/calibration-costs-vgg16-cpu.json
 	$(BIN)/mien calibrate mien-light --images $(MIEN_DATA)/fer2013 \
 	    --compare docs/results/calibration-choices-mien-light.json
@@ -149,7 +149,7 @@ results-vgg: runs/vgg16-32/finished runs/vgg19/finished
 # skipped without: make results-peers MODELOPT_PYTHON=path/to/bin/python, with nvidia-modelopt[onnx] there. So is the stream
 # beside the package fer: FER_PYTHON=path/to/bin/python, with fer and tensorflow-cpu there.
 results-peers: $(VENV)/.installed-dev
-	$(BIN)/python -m export.compare_quantizers --data $(MIEN_DATA)/fer2013 \
+	$(BIN)/python -m export.int8.compare_quantizers --data $(MIEN_DATA)/fer2013 \
 	    $(if $(MODELOPT_PYTHON),--modelopt-python $(MODELOPT_PYTHON)) \
 	    --record docs/results/quantizers-mien-light-cpu.json
 	$(if $(FER_PYTHON),$(BIN)/python -m export.against_fer --fer-python $(FER_PYTHON) \
@@ -158,12 +158,12 @@ results-peers: $(VENV)/.installed-dev
 # Every network of the papers down the whole road, then its FP16 graph over all of FER2013: hours, and may be stopped; what
 # the record holds of the same code is not done again.
 zoo: $(VENV)/.installed-dev
-	$(BIN)/python -m export.zoo_record --data $(MIEN_DATA)/fer2013 --record docs/results/zoo.json
+	$(BIN)/python -m export.zoo.record --data $(MIEN_DATA)/fer2013 --record docs/results/zoo.json
 	$(BIN)/python -m pytest -m zoo
 
 # Only the question whether NVIDIA's compiler takes every network's INT8 graph; goes on where it was stopped.
 zoo-compiles: $(VENV)/.installed-dev
-	$(BIN)/python -m export.zoo_compiles --data $(MIEN_DATA)/fer2013 --record docs/results/zoo-compiles.json
+	$(BIN)/python -m export.zoo.compiles --data $(MIEN_DATA)/fer2013 --record docs/results/zoo-compiles.json
 
 include train/trainings.mk
 

@@ -84,7 +84,7 @@ def _request(args: argparse.Namespace, model: Model) -> CompileRequest:
 
 def _show_layers(args: argparse.Namespace, layers: Sequence[JudgedLayer], facts: Mapping[str, object]) -> None:
     """Say how many layers got each verdict and which are opaque; write the page where one was asked for."""
-    from export.layer_table import layer_page
+    from export.zoo.layer_table import layer_page
     from runtime.durable import write_text
     from runtime.engines.layer_verdicts import count_verdicts
     from runtime.machine import describe_machine

@@ -8,27 +8,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export import (
-    board_verbs,
-    build_verbs,
-    drift_verbs,
-    equalize_verbs,
-    explain_verbs,
-    fine_tune_verbs,
-    gate_verbs,
-    import_verbs,
-    oracle_verbs,
-    report_verbs,
-    sensitivity_verbs,
-    server_verbs,
-    why_verbs,
-)
+from export import board_verbs, build_verbs, explain_verbs, gate_verbs, server_verbs, why_verbs
 from export.bundle import verbs as bundle_verbs
-from export.calibrate_flags import require_calibrate_flags
 from export.deploy import verbs as deploy_verbs
+from export.drift import verbs as drift_verbs
 from export.faces import verbs as faces_verbs
 from export.fleet import verbs as fleet_verbs
 from export.forms import verbs as forms_verbs
+from export.imported import import_verbs
+from export.int8 import equalize_verbs, fine_tune_verbs, oracle_verbs, report_verbs, sensitivity_verbs
+from export.int8.calibrate_flags import require_calibrate_flags
 from runtime.command_line import AddVerb, print_json, say
 from runtime.errors import DONE, BadInput
 
@@ -82,9 +71,9 @@ def _proof(facts: dict[str, Any], path: Path) -> tuple[np.ndarray, np.ndarray | 
 def verb_calibrate(args: argparse.Namespace) -> int:
     """Quantize a model to INT8: int8.onnx for the CPU, int8-gpu.onnx for TensorRT; from faces, or from histograms."""
     from calibration.image_list import read_list
-    from export.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
-    from export.calibration_faces import load_pool
-    from export.int8_from_onnx import Rounding, require_rounding
+    from export.int8.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces
+    from export.int8.calibration_faces import load_pool
+    from export.int8.int8_from_onnx import Rounding, require_rounding
     from runtime.card import MODELS, load_expression_model, load_model
 
     require_calibrate_flags(args)
@@ -126,7 +115,7 @@ def verb_calibrate(args: argparse.Namespace) -> int:
 
 def _write_tensorrt_cache(args: argparse.Namespace, card: ModelCard) -> None:
     """Write the scales as NVIDIA's text too, for builders that still take one."""
-    from export.calibration_cache import save_cache
+    from export.int8.calibration_cache import save_cache
 
     save_cache(args.tensorrt_cache, card, args.tensorrt_version)
     say(f"{args.tensorrt_cache}: the same scales for a TensorRT {args.tensorrt_version} builder")
@@ -134,7 +123,7 @@ def _write_tensorrt_cache(args: argparse.Namespace, card: ModelCard) -> None:
 
 def _check_cache(args: argparse.Namespace, card: ModelCard) -> int:
     """Say whether a calibration cache holds this model's scales."""
-    from export.calibration_cache import require_own_cache
+    from export.int8.calibration_cache import require_own_cache
 
     scales = require_own_cache(args.check_cache, card)
     say(f"{args.check_cache}: {scales} scales, all of them {card.name}'s own")
@@ -154,9 +143,9 @@ def _faces_to_choose_from(args: argparse.Namespace) -> Path:
 def _compare_choices(args: argparse.Namespace, model: Model) -> int:
     """Measure what every choice of calibration faces costs on FER2013's PublicTest; leave a record and its chart."""
     from calibration.pick_images import CHOICES
-    from export.calibration_faces import load_pool
-    from export.compare_choices import compare_choices, comparison_lines, save_chart
     from export.gate.record import save_figures
+    from export.int8.calibration_faces import load_pool
+    from export.int8.compare_choices import compare_choices, comparison_lines, save_chart
     from runtime.machine import describe_machine
     from runtime.preprocess import prepare_faces
     from train.datasets.fer2013 import load_fer2013

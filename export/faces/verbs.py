@@ -42,7 +42,7 @@ def verb_export_faces(args: argparse.Namespace) -> int:
 def verb_calibrate_faces(args: argparse.Namespace) -> int:
     """Quantize a detector on scenes composed of its training pictures; writes int8.onnx and int8-gpu.onnx."""
     from export.faces.held_out import calibration_scenes
-    from export.int8_from_onnx import Rounding, int8_from_onnx
+    from export.int8.int8_from_onnx import Rounding, int8_from_onnx
     from runtime.card import load_model
     from train.faces.labels import load_labels
 

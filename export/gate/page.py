@@ -9,10 +9,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from export.calibration_pictures import contact_sheet
 from export.gate.check import Finding, number
 from export.gate.pictures import draw_confusion_change, draw_intervals, draw_reliability
 from export.gate.report import Report
+from export.int8.calibration_pictures import contact_sheet
 from train.expression.html_page import facts_table, html_page, percent, table, text
 from train.expression.pictures.style import as_svg
 

@@ -14,13 +14,13 @@ import pytest
 from tiny_graphs import random_faces
 
 from export import changing_model as changing_model_module
-from export import equalize_model as equalize_module
-from export import fine_tune as fine_tune_module
-from export import int8_from_onnx as int8_module
 from export.changing_model import changing_model, lock_path, replacing_model
-from export.equalize_model import equalize_model
-from export.fine_tune import carry_over_int8
-from export.int8_from_onnx import Rounding, int8_from_onnx
+from export.int8 import equalize_model as equalize_module
+from export.int8 import fine_tune as fine_tune_module
+from export.int8 import int8_from_onnx as int8_module
+from export.int8.equalize_model import equalize_model
+from export.int8.fine_tune import carry_over_int8
+from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from export.model_from_checkpoint import ENOUGH, model_from_checkpoint
 from runtime.card import Model, load_model
 from runtime.errors import BadInput, MienError

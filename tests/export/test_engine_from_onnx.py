@@ -27,7 +27,7 @@ from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from export.engine_from_onnx import BuiltEngine, engine_from_onnx, request_for
 from export.half_from_onnx import half_from_onnx
-from export.int8_from_onnx import Rounding, int8_from_onnx
+from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from export.onnx_from_torch import onnx_from_torch
 from runtime.card import FileEntry, Model, load_model, save_card
 from runtime.engines.compile import CompileRequest, compile_onnx

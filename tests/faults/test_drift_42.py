@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export.drift_record import perturbed
+from export.drift.record import perturbed
 from runtime.card import load_model
 from runtime.drift.alarm import alarm_line, is_engines_fault
 from runtime.drift.config import DriftConfig

@@ -22,7 +22,7 @@ from export.board import ahead_of_time, gpu_tests, layers, make_report, measure_
 from export.board.evidence import DRAWS
 from export.board.record import BoardRecord
 from export.board.task import Task
-from export.int8_from_onnx import Rounding, int8_from_onnx
+from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from runtime.bench.run import run_bench
 from runtime.card import Model, load_model
 from runtime.engines.compile import Compiled, CompileRequest

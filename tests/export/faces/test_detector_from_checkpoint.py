@@ -13,7 +13,7 @@ from tiny_detector import RECIPE, untrained
 
 from export.engine_from_onnx import request_for
 from export.faces.detector_from_checkpoint import detector_from_checkpoint, predict_cells
-from export.int8_from_onnx import Rounding, int8_from_onnx
+from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from runtime.card import Model, load_model, save_card
 from runtime.engines import open_graph_on_cpu
 from runtime.engines.compile import compile_onnx

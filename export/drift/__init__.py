@@ -1,0 +1,1 @@
+"""What a stream's drift monitor compares with, and the record of what it finds."""

@@ -1,0 +1,1 @@
+"""Other people's networks: an ONNX file, and how its pixels are scaled, become a model directory."""
