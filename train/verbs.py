@@ -27,7 +27,7 @@ def verb_data_check(args: argparse.Namespace) -> int:
     from train.datasets.summary import as_text, summarize
 
     if args.name == FOLDERS:
-        summary = summarize(load_own_faces(args.path, classes_in(args.path), shrunk), None)
+        summary = summarize(load_own_faces(args.path, classes_in(args.path), shrunk), None) | {"read_as": "48×48 grey"}
     elif args.name in DATASETS:
         chosen = DATASETS[args.name]
         summary = summarize(chosen.load(args.path), chosen.published)

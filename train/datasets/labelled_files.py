@@ -75,7 +75,8 @@ def read_labelled_files(
         images[len(good)] = image
         good.append(file)
     if images is None:
-        raise BadInput(f"expected faces under {root}, found {len(bad)} unreadable files; fetch the data again")
+        raise BadInput(f"expected faces under {root}, found {len(bad)} unreadable files; check that they are "
+                       "images, or fetch the data again")
     return LabelledFaces(
         images=images[: len(good)],
         labels=np.array([f.label for f in good], dtype=np.int64),

@@ -36,15 +36,17 @@ def shrunk(image: np.ndarray) -> np.ndarray:
 def load_own_faces(path: Path, label_names: tuple[str, ...], prepare: Prepare) -> LabelledFaces:
     """Read `<class>/*` as (N, …) uint8 of one shape, which `prepare` makes of RGB images; the only split is `All`.
 
-    Damaged files, and those in which `prepare` finds no face, stand in `.unreadable`. Raises BadInput for a folder that
-    is no class, and where there is no image.
+    Damaged files, those in which `prepare` finds no face, and folders inside a class, which are not opened, stand in
+    `.unreadable`. Raises BadInput for a folder that is no class, and where there is no image.
     """
     path = Path(path)
     if not path.is_dir():
         raise BadInput(f"expected a folder of the classes {', '.join(label_names)}, found {path}; check the path")
-    files = [LabelledFile(file, label) for label, folder in class_folders(path, label_names)
-             for file in images_in(folder)]
+    classes = class_folders(path, label_names)
+    files = [LabelledFile(file, label) for label, folder in classes for file in images_in(folder)]
+    inner = [f"{folder.name}/{inside.name}/" for _, folder in classes for inside in sorted(folder.iterdir())
+             if inside.is_dir() and not inside.name.startswith(".")]
     if not files:
         raise BadInput(f"expected <class>/<image> under {path}, with classes of {', '.join(label_names)}, found none; "
                        "check the path")
-    return read_labelled_files(files, path, label_names, colour=True, prepare=prepare)
+    return read_labelled_files(files, path, label_names, colour=True, prepare=prepare, unreadable=inner)

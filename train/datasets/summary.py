@@ -47,5 +47,6 @@ def as_text(summary: dict[str, Any]) -> str:
     lines.append(f"{len(summary['unreadable'])} unreadable or damaged")
     lines += [f"  {name}" for name in summary["unreadable"]]
     lines += [f"differs from the published set: {text}" for text in summary["differs_from_published"]]
-    lines.append(f"mean {summary['mean']}  std {summary['std']}  sha256 {summary['sha256'][:16]}…")
+    as_read = f"  of images as {summary['read_as']}" if "read_as" in summary else ""
+    lines.append(f"mean {summary['mean']}  std {summary['std']}  sha256 {summary['sha256'][:16]}…{as_read}")
     return "\n".join(lines)

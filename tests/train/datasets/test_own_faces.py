@@ -45,6 +45,14 @@ def test_long_names_of_classes_stand_apart(folders: Path, capsys: pytest.Capture
     assert "several labels" not in said and "0 extra exact copies" in said
 
 
+def test_a_folder_inside_a_class_is_named(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folders / "calm" / "holiday").mkdir()
+    (folders / "calm" / ".thumbnails").mkdir()
+    assert mien.main(["data", "check", "folders", str(folders)]) == DONE
+    said = capsys.readouterr().err
+    assert "1 unreadable or damaged" in said and "calm/holiday/" in said and "of images as 48×48 grey" in said
+
+
 def test_no_folder_and_no_class_are_refused(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (folders / "nowhere", folders / "calm"):
         assert mien.main(["data", "check", "folders", str(path)]) == BAD_INPUT
