@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,16 +40,18 @@ def thresholds_of(model: Model) -> dict[str, float]:
     return {name: float(threshold) for name, threshold in thresholds.items()}
 
 
-def input_grids(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network: nn.Module) -> dict[str, InputGrid]:
+def input_grids(fp32: onnx.ModelProto, thresholds: Mapping[str, float], network: nn.Module,
+                kept_float: Collection[str] = ()) -> dict[str, InputGrid]:
     """Return what the Q in front of every module that has one rounds to, as `fake_quantize` takes them.
 
+    kept_float: layers of the graph that INT8 leaves in half, and so does the training.
     A layer is found by its weights' name, which the exporter keeps, and believed only where the network's folded
     weights are the graph's; a mean over places by the order of execution. Raises BadInput where the graph is not this
     network's, or has a Q that no module answers to.
     """
     scales = {name: scale_of(threshold) for name, threshold in thresholds.items()}
-    chosen = plan(fp32)
-    if set(chosen.tensors) != set(scales):
+    chosen = plan(fp32, kept_float)
+    if set(plan(fp32).tensors) != set(scales):
         raise BadInput("expected ranges of this graph's tensors, found others; mien calibrate again")
     floats, rounded = Graph(fp32), Graph(quantize(fp32, chosen, scales, "gpu"))
     nodes = {node.name: node for node in floats.nodes}
@@ -95,12 +97,16 @@ def _module_of(floats: Graph, node: onnx.NodeProto, modules: Mapping[str, nn.Mod
 def carry_over_int8(model: Model, before: ModelCard) -> ModelCard:
     """Write both INT8 graphs of a fine-tuned model with the scales of the one it comes from; return the new card.
 
-    Every layer is rounded, as it was trained, whatever the other kept float. Its histograms and image list stay behind:
-    they are of the other graph. Raises BadInput, and MienError where the result departs beyond sense or another command
-    has changed the model meanwhile; then nothing is written.
+    What that one kept float stays float. Its histograms and image list stay behind: they are of the other graph. Raises
+    BadInput, and MienError where the result departs beyond sense or another command has changed the model meanwhile;
+    then nothing is written.
     """
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
-    chosen = plan(fp32)
+    kept = before.calibration.get("kept_float", ())
+    chosen = plan(fp32, kept)
+    if missing := sorted(set(kept) - set(chosen.kept_float)):
+        raise BadInput(f"expected the layer {missing[0]}, which was kept float, in {model.directory}/fp32.onnx, found "
+                       "none of that name; mien calibrate it with --keep-float")
     scales = {name: scale_of(threshold) for name, threshold in before.calibration["thresholds"].items()}
     pixels = grid_in_use(Graph(fp32), scales, chosen.nodes)
     contents = {"int8": quantize(fp32, chosen, scales, "cpu").SerializeToString(),

@@ -28,7 +28,7 @@ def verb_fine_tune(args: argparse.Namespace) -> int:
     model = load_model(args.model)
     network, facts = load_network(args.checkpoint)
     fp32 = parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))
-    grids = input_grids(fp32, thresholds_of(model), network)
+    grids = input_grids(fp32, thresholds_of(model), network, model.card.calibration.get("kept_float", ()))
     everything = load_fer2013(args.data)
     how = FineTuning(args.epochs, args.images, args.batch_size, args.learning_rate, args.seed)
     done = fine_tune(network, facts, grids, everything, args.out, how, _said(args))

@@ -26,7 +26,7 @@ from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from export.model_from_checkpoint import model_from_checkpoint
 from export.onnx_from_torch import onnx_from_torch
 from runtime.agreement import kl_divergence
-from runtime.card import Model, load_model
+from runtime.card import Model, ModelCard, load_model
 from runtime.errors import BadInput
 from train.checkpoint import load_checkpoint
 from train.datasets.labelled_faces import LabelledFaces
@@ -188,14 +188,32 @@ def test_the_fine_tuned_int8_graph_has_the_same_ranges(tuned) -> None:
     assert scales[0] and scales[0] == scales[1]
 
 
-def test_the_card_says_what_the_fine_tuned_graphs_hold(tuned, tmp_path: Path) -> None:
+def kept_float(card: ModelCard, *layers: str) -> ModelCard:
+    return dataclasses.replace(card, calibration=card.calibration | {"kept_float": list(layers),
+                                                                      "biases_corrected": True})
+
+
+def test_what_was_kept_float_stays_float(tuned, tiny_export, tmp_path: Path) -> None:
     before, after, _, _ = tuned
-    kept = dataclasses.replace(before.card, calibration=before.card.calibration | {
-        "kept_float": ["node_Conv_1"], "quantized_nodes": 1, "biases_corrected": True})
-    card = carry_over_int8(load_model(shutil.copytree(after.directory, tmp_path / "again")), kept)
-    assert card.graphs["int8"].sha256 == after.card.graphs["int8"].sha256
-    assert card.calibration["kept_float"] == [] and not card.calibration["biases_corrected"]
-    assert card.calibration["quantized_nodes"] == before.card.calibration["quantized_nodes"]
+    fp32 = parse_model(before.read_graph("fp32"), "fp32.onnx")
+    layers = plan(fp32).nodes
+    grids = input_grids(fp32, thresholds_of(before), tiny_export.network, [layers[1]])
+    whole = input_grids(fp32, thresholds_of(before), tiny_export.network)
+    assert len(whole) - len(grids) == 1 and set(grids) < set(whole)
+    again = load_model(shutil.copytree(after.directory, tmp_path / "again"))
+    card = carry_over_int8(again, kept_float(before.card, layers[1]))
+    assert card.graphs["int8"].sha256 != after.card.graphs["int8"].sha256
+    assert card.calibration["kept_float"] == [layers[1]] and not card.calibration["biases_corrected"]
+    assert card.calibration["quantized_nodes"] == len(layers) - 1
+    assert card.calibration["exact_pixels"] == before.card.calibration["exact_pixels"]
+
+
+def test_a_layer_kept_float_that_the_graph_lacks_is_refused(tuned, tmp_path: Path) -> None:
+    before, after, _, _ = tuned
+    again = load_model(shutil.copytree(after.directory, tmp_path / "again"))
+    with pytest.raises(BadInput, match="expected the layer nothing, which was kept float"):
+        carry_over_int8(again, kept_float(before.card, "nothing"))
+    assert load_model(again.directory).card == after.card
 
 
 def test_fine_tuning_brings_int8_nearer_to_float(tuned, run_onnx: Callable[..., np.ndarray]) -> None:
