@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -170,10 +171,10 @@ def load_expression_model(path: Path) -> Model:
 def load_model(path: Path) -> Model:
     """Read a model directory's card; a bare name means a model that ships. Raises BadModel, BadInput."""
     path = Path(path)
-    if not path.exists() and path.name == str(path) and (MODELS / path).is_dir():
+    if not os.path.exists(path) and path.name == str(path) and os.path.isdir(MODELS / path):  # False: too long a name
         path = MODELS / path
     card_file = path / "card.json"
-    if not card_file.is_file():
+    if not os.path.isfile(card_file):
         shipped = ", ".join(sorted(p.name for p in MODELS.glob("*") if (p / "card.json").is_file()))
         raise BadInput(f"expected a model directory with card.json, found {path}; shipped models: {shipped or 'none'}")
     try:

@@ -23,7 +23,10 @@ from export.changing_model import changing_model
 from export.golden_bound import golden_bound
 from export.half_from_onnx import half_from_onnx
 from export.int8.observe_model import observe_model
+from runtime.agreement import kl_divergence
 from runtime.card import FileEntry, Model, ModelCard, save_card
+from runtime.engines.face_batches import engine_logits, run_all
+from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from runtime.errors import BadInput
 from runtime.histogram import Histogram
 from runtime.ranges_file import ActivationRanges, encode_ranges
@@ -91,6 +94,10 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
         "int8": quantize(rounded, chosen_nodes, scales, "cpu").SerializeToString(),
         "int8-gpu": half_from_onnx(quantize(rounded, chosen_nodes, scales, "gpu")).SerializeToString(),
     }
+    warnings = list(warn_of_zeros(fp32, chosen_nodes, ranges.histograms))
+    if rounded is not fp32 and faces is not None:
+        plain = quantize(fp32, chosen_nodes, scales, "cpu").SerializeToString()
+        warnings += _corrected_in_vain(model, plain, contents["int8"], faces)
     bounds = {graph: golden_bound(model, graph, content, how.draws) for graph, content in contents.items()}
     with changing_model(model) as directory:
         for graph, content in contents.items():
@@ -115,11 +122,23 @@ def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chos
                 "biases_corrected": how.correct_biases,
                 "exact_pixels": pixels.tensor if pixels else None,
                 "golden_bound_from": f"{how.draws} legal backends" if how.draws else "twice the departure measured",
-                "warnings": list(warn_of_zeros(fp32, chosen_nodes, ranges.histograms)),
+                "warnings": warnings,
             },
         )
         save_card(directory, card)
     return card
+
+
+def _corrected_in_vain(model: Model, plain: bytes, corrected: bytes, faces: np.ndarray) -> list[str]:
+    """Return a warning where INT8 with corrected biases is farther from FP32 than without, on the faces of both."""
+    engines = (OnnxRuntimeEngine(model.read_graph("fp32"), "fp32.onnx", "fp32"),
+               *(OnnxRuntimeEngine(content, "int8.onnx", "int8") for content in (plain, corrected)))
+    fp32, without, having = (run_all(engine_logits(engine, model), faces, "biases") for engine in engines)
+    before, after = (float(kl_divergence(fp32, logits).mean()) for logits in (without, having))
+    if after <= before:
+        return []
+    return [f"corrected biases took INT8 away from FP32: on the calibration faces KL {before:.2g} → {after:.2g} nats; "
+            "calibrate without --correct-biases"]
 
 
 def _still_listed(model: Model, chosen: dict[str, Any], path: Path) -> bool:

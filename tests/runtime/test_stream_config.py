@@ -10,8 +10,9 @@ import pytest
 
 from mien import main
 from runtime.camera.recovery import Recovery
+from runtime.card import load_model
 from runtime.config import read_yaml
-from runtime.errors import BadConfig
+from runtime.errors import BadConfig, BadInput
 from runtime.stream import StreamConfig, config_of, load_config
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +105,16 @@ def test_the_sections_of_stream_yaml_have_every_key_with_its_default_and_a_comme
     config = StreamConfig("x")
     for section in ("tracking", "smoothing", "recovery", "event_files", "metrics", "mqtt", "dashboard", "supervision"):
         assert list(values[section]) == [f.name for f in dataclasses.fields(getattr(config, section))]
+
+
+@pytest.mark.parametrize("key", ["faces", "model"])
+def test_a_name_too_long_for_a_file_is_a_name(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "stream.yaml"
+    path.write_text(f"source: '0'\n{key}: {'n' * 300}\n")
+    config = load_config(path)
+    assert str(getattr(config, key)) == "n" * 300
+    with pytest.raises(BadInput, match="expected a model directory with card.json, found n"):
+        load_model(Path("n" * 300))
 
 
 def test_flags_say_how_faces_are_searched(capsys: pytest.CaptureFixture[str]) -> None:

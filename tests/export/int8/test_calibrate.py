@@ -8,13 +8,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 from tiny_graphs import random_faces
 
 from calibration.image_list import read_list
 from calibration.onnx_graph import parse_model
 from calibration.pick_images import hash_images
 from calibration.quantize import plan
+from export.int8 import int8_from_onnx as int8_module
 from export.int8.calibrate import Selection, calibrate_from_histograms, calibrate_on_faces, pick, pool_features
 from export.int8.calibration_faces import FacePool, load_pool
 from export.int8.int8_from_onnx import LIST_FILE, RANGES_FILE, Rounding
@@ -272,6 +275,26 @@ def test_corrected_biases_move_the_means_of_int8_towards_those_of_fp32(model: Mo
         fp32, int8 = (open_engine(opened, p, "cpu").run({"faces": pool.faces})["logits"] for p in ("fp32", "int8"))
         worst.append(float(np.abs(int8.mean(axis=0) - fp32.mean(axis=0)).max()))
     assert worst[1] < worst[0] / 2
+
+
+def test_biases_that_were_corrected_in_vain_are_said(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, picks, how = pool_of(), Selection("random", 40), Rounding("percentile", 97.0, correct_biases=True)
+    card = calibrate_on_faces(load_model(model.directory), pool, picks, how)
+    assert card.calibration["warnings"] == []  # they helped: so many values are clipped
+    right = int8_module.correct_biases
+
+    def twice(fp32: onnx.ModelProto, *rest: object) -> onnx.ModelProto:
+        corrected = right(fp32, *rest)  # type: ignore[arg-type]
+        own = {w.name: numpy_helper.to_array(w) for w in fp32.graph.initializer}
+        for weight in corrected.graph.initializer:
+            value = numpy_helper.to_array(weight)
+            if value.ndim == 1 and weight.name in own:
+                weight.CopyFrom(numpy_helper.from_array(4 * value - 3 * own[weight.name], weight.name))
+        return corrected
+
+    monkeypatch.setattr(int8_module, "correct_biases", twice)
+    said = calibrate_on_faces(load_model(model.directory), pool, picks, how).calibration["warnings"]
+    assert len(said) == 1 and "took INT8 away from FP32" in said[0] and "without --correct-biases" in said[0]
 
 
 def test_biases_cannot_be_corrected_from_histograms(model: Model) -> None:
