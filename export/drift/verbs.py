@@ -1,4 +1,4 @@
-"""`mien drift baseline`: its flags. The work is in `drift_baseline.py`."""
+"""`mien drift baseline`: its flags. The work is in `baseline.py`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Does NVIDIA's compiler take every network's INT8 graph? One row a network; stops and goes on anywhere.
 
 `python -m export.zoo.compiles --data PATH --record FILE`: from PyTorch over int8-gpu.onnx to an engine, and nothing
-else of the road: what the graphs answer, and the long pass over the data, are `zoo_record.py`'s. A graph that became no
+else of the road: what the graphs answer, and the long pass over the data, are `record.py`'s. A graph that became no
 engine is tried again by the next run. Knows nothing of how an engine runs: it is built for a GPU that is not here.
 """
 
