@@ -144,6 +144,8 @@ results-vgg: runs/vgg16-32/finished runs/vgg19/finished
 	    $(BIN)/mien calibrate models/$$n --images $(MIEN_DATA)/fer2013 -n 512 && for f in cpu gpu; do \
 	    $(BIN)/mien check models/$$n --precision int8 --form $$f --split PublicTest PrivateTest --with-copies \
 	    --data $(MIEN_DATA)/fer2013 --record docs/results/$$n-int8-$$f-pooled.json || exit; done || exit; done
+	$(BIN)/mien bench models/vgg16-32 --precision fp32 int8 --threads 1 --batch 1 16 --rounds 60 \
+	    --record docs/results/bench-vgg16-cpu.json
 
 # The shipped network through other quantizers. NVIDIA's pins another onnx, so it has an environment of its own, and is
 # skipped without: make results-peers MODELOPT_PYTHON=path/to/bin/python, with nvidia-modelopt[onnx] there. So is the stream
