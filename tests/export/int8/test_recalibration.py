@@ -60,7 +60,8 @@ def test_histograms_of_the_evening_bring_a_third_or_more_of_them_back(evening: d
 
 
 def test_the_logits_come_closer_to_fp32s(evening: dict[str, Comparison]) -> None:
-    assert evening["with the evening"].mean_kl < 2 / 3 * evening["by day"].mean_kl
+    # exact pixels lose nothing in dimmed light, so less is left to bring back than an observed range had: it was half
+    assert evening["with the evening"].mean_kl < 0.6 * evening["by day"].mean_kl
 
 
 def test_the_accuracy_that_dimming_cost_comes_back(evening: dict[str, Comparison]) -> None:
