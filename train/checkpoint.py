@@ -31,11 +31,13 @@ def save_checkpoint(path: Path, tensors: Tensors, facts: dict[str, Any]) -> None
 def load_checkpoint(path: Path) -> tuple[Tensors, dict[str, Any]]:
     """Read and verify a checkpoint. Raises BadInput where a file is missing, damaged or does not match its hash."""
     path = Path(path)
-    try:
-        facts = json.loads((path / "checkpoint.json").read_text())
-        content = (path / "weights.safetensors").read_bytes()
-    except (OSError, ValueError) as error:
-        raise BadInput(f"expected a checkpoint directory, found {path}: {error}; give a run's best or last") from error
-    if not isinstance(facts, dict) or hashlib.sha256(content).hexdigest() != facts.get("sha256"):
-        raise BadInput(f"expected the weights that {path}/checkpoint.json names, found other bytes; train again")
-    return load(content), facts
+    for _ in range(2):  # a training may replace it between the two files, once in minutes
+        try:
+            facts = json.loads((path / "checkpoint.json").read_text())
+            content = (path / "weights.safetensors").read_bytes()
+        except (OSError, ValueError) as error:
+            raise BadInput(f"expected a checkpoint directory, found {path}: {error}; give a run's best or last"
+                           ) from error
+        if isinstance(facts, dict) and hashlib.sha256(content).hexdigest() == facts.get("sha256"):
+            return load(content), facts
+    raise BadInput(f"expected the weights that {path}/checkpoint.json names, found other bytes; train again")

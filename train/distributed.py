@@ -15,7 +15,7 @@ import torch.distributed as processes
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from runtime.errors import BadInput
+from runtime.errors import BadInput, Unavailable
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,29 @@ class Group:
         return network if self.size == 1 else DistributedDataParallel(network)
 
 
+def require_one_process(verb: str) -> None:
+    """Raise BadInput where torchrun started several processes of a verb that shares nothing between them."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadInput(f"expected one process of {verb}, found {os.environ['WORLD_SIZE']}, which would write over one "
+                       "another; start it without torchrun")
+
+
 @contextmanager
 def joined() -> Iterator[Group]:
     """Join the processes that torchrun started (its environment says so), and leave them at the end."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Group()
         return
+    missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise BadInput(f"expected the environment that torchrun sets, found WORLD_SIZE without {', '.join(missing)}; "
+                       "start with python -m torch.distributed.run, or unset WORLD_SIZE")
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        local, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local >= there:
+            raise Unavailable(f"expected a GPU for each process, found {there} GPUs and process {local + 1} of this "
+                              f"machine; start torchrun with --nproc-per-node {there}")
+        torch.cuda.set_device(local)
     processes.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield Group(processes.get_rank(), processes.get_world_size())

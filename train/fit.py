@@ -26,6 +26,7 @@ from train.checkpoint import Tensors, load_checkpoint, save_checkpoint
 from train.distributed import Group
 from train.optimizers import make_optimizer
 from train.recipe import Recipe
+from train.run_folder import alone_in
 from train.schedules import learning_rate
 
 
@@ -48,6 +49,10 @@ class Task(Protocol):
 
     def score(self, network: nn.Module) -> dict[str, float]:
         """Return held-out figures; `score` is the one a larger value of which is kept as best."""
+
+
+# PyTorch 2.8 and later tell CUDA's own errors from others; before, they are RuntimeErrors like any
+_GPU_ERRORS: tuple[type[Exception], ...] = (torch.AcceleratorError,) if hasattr(torch, "AcceleratorError") else ()
 
 
 @dataclass(frozen=True)
@@ -93,20 +98,28 @@ def fit(network: nn.Module, task: Task, recipe: Recipe, out: Path, facts: dict[s
     """Train `network` and leave `out/best`, `out/last` and `out/metrics.jsonl`.
 
     `facts` (network, labels, data hash …) go into every checkpoint. group: the processes that share the batches; all
-    of them must see `out`. Raises BadInput when `out` holds another run, or none to resume; MienError when loss or
-    weights are not finite (no checkpoint is written; a loss's batch is saved).
+    of them must see `out`. Raises BadInput when `out` holds another run, one at work, or none to resume; MienError
+    when loss, gradients or weights are not finite (no checkpoint is written; a loss's batch is saved), or memory ends.
     """
     group = group or Group()
+    if (out / "last").exists() and not resume:
+        raise BadInput(f"expected an empty --out, found a run in {out}; add --resume or choose another")
+    if resume and not (out / "last").exists():
+        raise BadInput(f"expected a run to resume in {out}, found none; leave --resume away")
+    with alone_in(out) if group.first else contextlib.nullcontext():
+        return _fit(network, task, recipe, out, facts, resume, group, device)
+
+
+def _fit(network: nn.Module, task: Task, recipe: Recipe, out: Path, facts: dict[str, Any], resume: bool, group: Group,
+         device: str) -> Fitted:
+    """Train as `fit` says, in a folder that is this run's alone."""
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     fitting = Fitting(network, task, recipe, out, facts, group, device)
-    progress = _Progress()
-    if (out / "last").exists():
-        if not resume:
-            raise BadInput(f"expected an empty --out, found a run in {out}; add --resume or choose another")
-        progress = fitting.restore()
-    elif resume:
-        raise BadInput(f"expected a run to resume in {out}, found none; leave --resume away")
-    out.mkdir(parents=True, exist_ok=True)
+    progress = fitting.restore() if resume else _Progress()
+    if resume and group.first:  # a kill after `last` left these out
+        if progress.best.best_epoch == progress.next_epoch - 1 and not fitting.holds(progress.best):
+            fitting.save_best(progress.best)
+        fitting.write_metrics(progress)
     fitting.start()
     for epoch in range(progress.next_epoch, recipe.epochs):
         if _waited_enough(progress, recipe):
@@ -167,7 +180,14 @@ class Fitting:
         for inputs, targets in bar:
             for options in self.optimizer.param_groups:
                 options["lr"] = learning_rate(step, total, recipe)
-            value, right = self._step(inputs, targets, epoch, step)
+            try:
+                value, right = self._step(inputs, targets, epoch, step)
+            except torch.cuda.OutOfMemoryError as error:
+                raise MienError(f"expected room on {self.device} for {len(inputs)} faces of {inputs.shape[-1]} pixels "
+                                "at once, found none left; take a smaller batch, --set batch_size=…") from error
+            except _GPU_ERRORS as error:  # CUDA's own: nothing on that device can be trusted any more
+                raise MienError(f"expected {self.device} to go on, found {str(error).splitlines()[0]}; the last epoch "
+                                f"lies in {self.out}/last, --resume goes on from there") from error
             step, count = step + 1, len(inputs) * self.group.size
             seen, loss_sum, correct = seen + count, loss_sum + value * count, correct + right * count
             bar.set_postfix_str(f"loss {loss_sum / seen:.3f} accuracy {correct / seen:.3f} "
@@ -186,14 +206,18 @@ class Fitting:
         loss = self.task.loss(outputs.float(), targets, inputs)
         value = float(self.group.mean(loss.detach()))
         if not math.isfinite(value):
-            if self.group.first:
-                save_checkpoint(self.out / "bad-batch", {"inputs": inputs}, {"epoch": epoch, "step": step})
+            name = "bad-batch" if self.group.size == 1 else f"bad-batch-{self.group.rank}"
+            save_checkpoint(self.out / name, {"inputs": inputs}, {"epoch": epoch, "step": step})
+            self.group.mean(torch.zeros(()))  # any process's share may be the bad one: none ends before all are saved
             raise MienError(f"expected a finite loss, found {value} at step {step}; the batch lies in {self.out}/"
-                            f"bad-batch, the last good epoch in {self.out}/last; lower learning_rate")
+                            f"{name}, the last good epoch in {self.out}/last; lower learning_rate")
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if self.scaler.is_enabled() and self.scaler.get_scale() < 1:  # halved at every step it had to leave out
+            raise MienError(f"expected finite gradients, found none at any loss scale down to 1 by step {step}; the "
+                            f"last epoch lies in {self.out}/last; choose precision bfloat16 or float32")
         self.average.update(self.network)
         return value, float(self.group.mean(torch.tensor(self.task.correct(outputs, targets))))
 
@@ -208,10 +232,7 @@ class Fitting:
             self.network.load_state_dict(own)
 
     def save(self, progress: _Progress, improved: bool) -> None:
-        """Write `best` if this epoch is, then `last`: everything a resumed run needs."""
-        if improved:
-            best = {"epoch": progress.best.best_epoch, "figures": progress.best.figures}
-            save_checkpoint(self.out / "best", self.average.state, self.facts | best)
+        """Write `last`, everything a resumed run needs, then `best` if this epoch is: `last` can make it again."""
         tensors = {f"network/{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average/{k}": v for k, v in self.average.state.items()}
         for index, moments in self.optimizer.state_dict()["state"].items():
@@ -220,6 +241,24 @@ class Fitting:
                 "best_epoch": progress.best.best_epoch, "best_figures": progress.best.figures,
                 "seconds": progress.seconds, "history": progress.history, "loss_scale": self.scaler.state_dict()}
         save_checkpoint(self.out / "last", tensors, self.facts | {"progress": said})
+        if improved:
+            self.save_best(progress.best)
+        self.write_metrics(progress)
+
+    def save_best(self, best: Fitted) -> None:
+        """Write the averaged weights, which are those of the best epoch now."""
+        facts = {"epoch": best.best_epoch, "figures": best.figures}
+        save_checkpoint(self.out / "best", self.average.state, self.facts | facts)
+
+    def holds(self, best: Fitted) -> bool:
+        """Say whether `best` is whole, and of that epoch."""
+        try:
+            return bool(load_checkpoint(self.out / "best")[1].get("epoch") == best.best_epoch)
+        except BadInput:
+            return False
+
+    def write_metrics(self, progress: _Progress) -> None:
+        """Write a line an epoch."""
         write_text(self.out / "metrics.jsonl", "".join(json.dumps(entry) + "\n" for entry in progress.history))
 
     def restore(self) -> _Progress:

@@ -90,9 +90,11 @@ class Recipe:
             raise ValueError(f"expected epochs ≥ 1 and batch_size ≥ 2, found {self.epochs} and {self.batch_size}")
         if not 1 <= (self.crop or self.size) <= self.size:
             raise ValueError(f"expected a crop of 1–{self.size} pixels, found {self.crop}")
-        if self.image_sizes and (self.image_sizes[0][0] != 0.0 or self.image_sizes[-1][1] != self.side):
-            raise ValueError(f"expected image_sizes to start at share 0.0 and end at {self.side} pixels, found "
-                             f"{self.image_sizes}")
+        shares = [share for share, _ in self.image_sizes]
+        if shares and (shares[0] != 0.0 or shares[-1] >= 1 or shares != sorted(set(shares))
+                       or self.image_sizes[-1][1] != self.side):
+            raise ValueError(f"expected image_sizes to start at share 0.0, rise below 1 and end at {self.side} pixels, "
+                             f"found {self.image_sizes}")
         if not (0 <= self.ema < 1 and 0 <= (self.dropout or 0) < 1 and 0 <= self.label_smoothing < 1):
             raise ValueError("expected ema, dropout and label_smoothing of 0 up to 1")
         if not (self.learning_rate > 0 and 0 <= self.warm_up <= 1 and self.weight_decay >= 0 and self.mixup >= 0):

@@ -26,11 +26,14 @@ def verb_data_check(args: argparse.Namespace) -> int:
     from train.datasets.own_faces import classes_in, load_own_faces, shrunk
     from train.datasets.summary import as_text, summarize
 
+    read_as = {"read_as": "48×48 grey"}
     if args.name == FOLDERS:
-        summary = summarize(load_own_faces(args.path, classes_in(args.path), shrunk), None) | {"read_as": "48×48 grey"}
+        summary = summarize(load_own_faces(args.path, classes_in(args.path), shrunk), None) | read_as
     elif args.name in DATASETS:
         chosen = DATASETS[args.name]
-        summary = summarize(chosen.load(args.path), chosen.published)
+        whole = chosen.photographs(args.path)
+        summary = summarize(chosen.load(args.path, shrunk if whole else None), chosen.published)
+        summary |= read_as if whole else {}
     else:
         raise BadInput(f"expected a data set of {', '.join(DATASETS)}, or {FOLDERS}, found {args.name!r}")
     print_json(summary) if args.json else say(as_text(summary))
@@ -59,10 +62,12 @@ def verb_train(args: argparse.Namespace) -> int:
 
 def verb_cross_validate(args: argparse.Namespace) -> int:
     """Train and measure a recipe's ten folds; leaves fold-0/ … and folds.json in --out. Run again, it goes on."""
+    from train.distributed import require_one_process
     from train.expression.cross_validate import cross_validate
     from train.expression.parts import load_faces
     from train.recipe import load_recipe
 
+    require_one_process("cross-validate")
     _require_start(args)
     recipe = load_recipe(args.recipe, args.set, epochs=args.epochs, seed=args.seed)
     record = cross_validate(recipe, load_faces(recipe, args.data), args.out, _said("cross-validate", args),

@@ -70,3 +70,18 @@ def test_damaged_facts_are_refused(saved: Path, text: str) -> None:
     (saved / "checkpoint.json").write_text(text)
     with pytest.raises(BadInput):
         load_checkpoint(saved)
+
+
+def test_a_checkpoint_replaced_between_its_two_files_is_read_again(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def replaced_before(path: Path) -> bytes:
+        monkeypatch.undo()
+        save_checkpoint(saved, TENSORS | {"steps": torch.tensor(8)}, {"epoch": 4})
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", replaced_before)
+    tensors, facts = load_checkpoint(saved)
+    assert (int(tensors["steps"]), facts["epoch"]) == (8, 4)

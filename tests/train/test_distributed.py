@@ -11,9 +11,9 @@ import pytest
 import shared_run
 import torch
 
-from runtime.errors import BadInput
+from runtime.errors import BadInput, Unavailable
 from train.checkpoint import load_checkpoint
-from train.distributed import Group
+from train.distributed import Group, joined, require_one_process
 
 WEIGHTS = "network/"
 
@@ -65,3 +65,28 @@ def test_a_group_of_one_communicates_with_nobody() -> None:
     alone, network = Group(), shared_run.network()
     assert alone.agree(True) and not alone.agree(False) and alone.wrap(network) is network
     assert float(alone.mean(torch.tensor(2.5))) == 2.5
+
+
+def test_more_processes_than_gpus_are_refused_before_they_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(Unavailable, match="found 1 GPUs and process 2 .* --nproc-per-node 1"), joined():
+        pass
+
+
+def test_another_launchers_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(BadInput, match="WORLD_SIZE without RANK, LOCAL_RANK"), joined():
+        pass
+
+
+def test_a_verb_that_shares_nothing_is_not_started_by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    require_one_process("cross-validate")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BadInput, match="one process of cross-validate, found 2"):
+        require_one_process("cross-validate")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from torch import Tensor, nn
 from toy_task import FACTS, RECIPE, ToyTask, toy_network, train_toy
 
 from runtime.errors import BadInput, MienError
-from train.checkpoint import load_checkpoint
-from train.fit import AveragedWeights, Fitted
+from train.checkpoint import load_checkpoint, save_checkpoint
+from train.distributed import Group
+from train.fit import AveragedWeights, Fitted, fit
 
 
 @pytest.fixture(scope="module")
@@ -227,3 +229,117 @@ def test_the_average_follows_its_formula_and_counts_are_copied() -> None:
     decay = 2 / 11  # (1 + steps) / (10 + steps) while that is below 0.998
     assert torch.allclose(average.state["weight"], torch.full((2,), decay * 1.0 + (1 - decay) * 3.0))
     assert average.state["num_batches_tracked"] == 7
+
+
+# one folder, one run
+
+def test_a_line_of_metrics_that_a_kill_left_out_is_written_by_resuming(tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=1)
+    train_toy(tmp_path / "run", recipe=recipe)
+    whole = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    (tmp_path / "run" / "metrics.jsonl").unlink()  # the power went between last/ and this file
+    train_toy(tmp_path / "run", recipe=recipe, resume=True)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == whole
+
+
+class NosyTask(ToyTask):
+    """Tries to train in the same folder in the middle of an epoch."""
+
+    def __init__(self, out: Path):
+        super().__init__()
+        self.out = out
+
+    def before_batch(self, epoch: int, batch: int) -> None:
+        if batch == 1:
+            with pytest.raises(BadInput, match="no other training in"):
+                train_toy(self.out, resume=(self.out / "last").exists())
+
+
+def test_a_second_training_in_the_folder_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
+    train_toy(tmp_path / "run", NosyTask(tmp_path / "run"), recipe=dataclasses.replace(RECIPE, epochs=2))
+    assert len(metrics_of(tmp_path / "run")) == 2
+
+
+def test_what_a_killed_writer_left_is_cleared_away(tmp_path: Path) -> None:
+    for name in (".last.0123abcd.tmp", ".report.html.0123abcd.html"):
+        (tmp_path / name).mkdir()
+    train_toy(tmp_path, recipe=dataclasses.replace(RECIPE, epochs=1))
+    assert [p.name for p in tmp_path.glob(".*")] == [".report.html.0123abcd.html"]  # the second is no training's
+
+
+class SecondOfTwo(Group):
+    """The second process, where the first one's loss is not finite; nobody else is there."""
+
+    def mean(self, value: Tensor) -> Tensor:
+        return value * float("nan")
+
+    def wrap(self, network: nn.Module) -> nn.Module:
+        return network
+
+
+def test_every_process_saves_its_share_of_a_bad_batch(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="bad-batch-1"):
+        fit(toy_network(), ToyTask(), RECIPE, tmp_path / "run", FACTS, False, SecondOfTwo(1, 2))
+    assert load_checkpoint(tmp_path / "run" / "bad-batch-1")[0]["inputs"].shape == (4, 3, 8, 8)
+
+
+class OverflowingTask(ToyTask):
+    """Gradients that no loss scale can save: the root of zero is zero, its gradient is infinite."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
+        return super().loss(outputs, targets, inputs) + (outputs * 0).abs().sqrt().sum()
+
+
+def test_a_loss_scale_that_only_falls_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="finite gradients, found none at any loss scale down to 1 by step 16"):
+        train_toy(tmp_path / "run", OverflowingTask(), recipe=dataclasses.replace(RECIPE, precision="float16"))
+
+
+class HungryTask(ToyTask):
+    """A GPU whose memory is full."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_full_gpu_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="room on cpu for 8 faces of 8 pixels at once, found none left"):
+        train_toy(tmp_path / "run", HungryTask())
+
+
+class LostTask(ToyTask):
+    """A GPU that fails under the run."""
+
+    def loss(self, outputs: Tensor, targets: Tensor, inputs: Tensor) -> Tensor:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nCompile with …")
+
+
+def test_a_gpu_that_fails_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="expected cpu to go on, found CUDA error: an illegal memory") as caught:
+        train_toy(tmp_path / "run", LostTask())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("left", ["none", "an epoch older"])
+def test_the_best_weights_that_a_kill_left_out_are_written_by_resuming(tmp_path: Path, left: str) -> None:
+    recipe, run = dataclasses.replace(RECIPE, epochs=1), tmp_path / "run"
+    train_toy(run, recipe=recipe)
+    best, facts = load_checkpoint(run / "best")
+    if left == "none":
+        shutil.rmtree(run / "best")
+    else:
+        save_checkpoint(run / "best", {k: torch.zeros_like(v) for k, v in best.items()}, FACTS)
+    train_toy(run, recipe=recipe, resume=True)
+    again, facts_again = load_checkpoint(run / "best")
+    assert facts_again == facts and all(torch.equal(again[name], tensor) for name, tensor in best.items())
+
+
+def test_an_older_pytorch_still_says_why_a_run_ended(tmp_path: Path) -> None:
+    code = ("import sys, torch; del torch.AcceleratorError; sys.path[:0] = sys.argv[2:]; import toy_task; from pathlib "
+            "import Path\nclass Bad(toy_task.ToyTask):\n  def loss(self, o, t, i): return (o * float('nan')).sum()\n"
+            "toy_task.train_toy(Path(sys.argv[1]), Bad())")
+    tests = Path(toy_task.__file__).parent
+    found = subprocess.run([sys.executable, "-c", code, str(tmp_path / "run"), str(tests), str(tests.parent)],
+                           check=False, capture_output=True, text=True)
+    last = found.stderr.splitlines()[-1]
+    assert "MienError: expected a finite loss, found nan" in last, found.stderr

@@ -108,7 +108,8 @@ def test_an_unknown_key_below_another_is_named_by_its_path(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("line", [
-    "epochs: 0", "batch_size: 1", "image_sizes: [[0.0, 32]]", "image_sizes: [[0.5, 48]]", "ema: 1.0", "dropout: -0.1",
+    "epochs: 0", "batch_size: 1", "image_sizes: [[0.0, 32]]", "image_sizes: [[0.5, 48]]",
+    "image_sizes: [[0.0, 32], [0.5, 40], [0.3, 48]]", "ema: 1.0", "dropout: -0.1",
     "label_smoothing: 1.5", "precision: float8", "optimizer: lion", "crop: 50", "fold: 3", "fold: 10",
     "schedule: step", "step_at: [0.5]", "protocol: nine-fold", "balance: some", "patience: -1", "momentum: 1.0",
     "step_factor: 0", "colour: rgb\nequalize: true", "distillation: {teachers: []}",

@@ -37,16 +37,18 @@ class DataSet:
     labels: tuple[str, ...]
     published: Published
     parts: SplitNames | None  # None: the papers draw folds (protocols.py)
+    # whether whole pictures lie in a folder, not crops of faces: of several sizes, or too large to be held as they are
+    photographs: Callable[[Path], bool] = lambda path: False
 
 
 DATASETS = {
     "fer2013": DataSet(fer2013.load_fer2013, fer2013.LABELS, fer2013.PUBLISHED,
                        SplitNames("Training", "PublicTest", "PrivateTest")),
-    "ck-plus": DataSet(ck_plus.load_ck_plus, ck_plus.LABELS, ck_plus.PUBLISHED, None),
+    "ck-plus": DataSet(ck_plus.load_ck_plus, ck_plus.LABELS, ck_plus.PUBLISHED, None, ck_plus.holds_frames),
     "raf-db": DataSet(rafdb.load_rafdb, rafdb.LABELS, rafdb.PUBLISHED, SplitNames("train", None, "test")),
     "sfew": DataSet(sfew.load_sfew, sfew.LABELS, sfew.PUBLISHED,
-                    SplitNames("Train", None, "Val")),
-    "rafd": DataSet(rafd.load_rafd, rafd.LABELS, rafd.PUBLISHED, None),
+                    SplitNames("Train", None, "Val"), sfew.holds_frames),
+    "rafd": DataSet(rafd.load_rafd, rafd.LABELS, rafd.PUBLISHED, None, lambda path: True),
 }
 
 FOLDERS = "folders"  # somebody's own faces, one folder a class (own_faces.py): no labels, counts or splits to know

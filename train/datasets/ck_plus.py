@@ -27,6 +27,11 @@ _NAME = re.compile(r"(S\d{3})_\d{3}_\d{8}\.(png|jpg)", re.IGNORECASE)
 _EMOTION_FOLDERS = ("Emotion", "Emotion_labels", "Emotion_labels/Emotion")
 
 
+def holds_frames(path: Path) -> bool:
+    """Say whether the original sequences lie there: whole pictures, not crops of faces."""
+    return (Path(path) / "cohn-kanade-images").is_dir()
+
+
 def load_ck_plus(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
     """Read CK+ as grey faces, (N, H, W) uint8; subjects are `S###`, the only split is `All`.
 
@@ -36,7 +41,7 @@ def load_ck_plus(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
     """
     path = Path(path)
     frames = path / "cohn-kanade-images"
-    if frames.is_dir():
+    if holds_frames(path):
         emotions = [path / name for name in _EMOTION_FOLDERS if list((path / name).glob("S*/"))]
         if not emotions:
             raise BadInput(f"expected Emotion/S###/### beside {frames}, found none; unpack Emotion_labels.zip there")

@@ -68,7 +68,11 @@ def load_fer2013(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
 
 def _read_folder(root: Path) -> Iterator[_Row]:
     """Walk `{train,test}/<class>/`; a file named otherwise than Kaggle's counts to its folder's split."""
-    known = {folder.name.lower(): folder for folder in root.iterdir() if folder.is_dir() and folder.name[0] != "."}
+    folders = [folder for folder in root.iterdir() if folder.is_dir() and folder.name[0] != "."]
+    known = {folder.name.lower(): folder for folder in folders}
+    if len(known) < len(folders):  # Train beside train
+        raise BadInput(f"expected each folder once in {root}, found {', '.join(sorted(f.name for f in folders))}; they "
+                       "differ in capitals only: put them together")
     strangers = sorted(set(known) - set(_FOLDER_SPLIT))
     if strangers:  # their images would otherwise be lost in silence
         raise BadInput(f"expected the folders train and test in {root}, found {known[strangers[0]].name}; take it away")
@@ -104,7 +108,7 @@ def _read_csv(file: Path) -> Iterator[_Row]:
 
 
 def _read_rows(file: Path) -> Iterator[_Row]:
-    with open(file, newline="", encoding="utf-8", errors="replace") as lines:
+    with open(file, newline="", encoding="utf-8-sig", errors="replace") as lines:
         reader = csv.DictReader(lines)
         if not {"emotion", "pixels", "Usage"} <= set(reader.fieldnames or ()):
             raise BadInput(f"expected the columns emotion,pixels,Usage in {file}, found {reader.fieldnames}")

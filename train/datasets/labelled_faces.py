@@ -58,7 +58,7 @@ class LabelledFaces:
 
     def sha256(self) -> str:
         """Return the hash of pixels, labels and splits in order: the data's identity in every record."""
-        digest = hashlib.sha256(",".join(self.label_names).encode())
+        digest = hashlib.sha256(",".join(self.label_names).encode(errors="surrogateescape"))
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(self.labels.astype("<i8").tobytes())
         digest.update("\n".join(self.splits.tolist()).encode())

@@ -29,8 +29,9 @@ def classes_in(path: Path) -> tuple[str, ...]:
 
 
 def shrunk(image: np.ndarray) -> np.ndarray:
-    """Return an RGB image of any size as 48×48 grey: enough to count images and to find copies of one file."""
-    return np.asarray(cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (48, 48), interpolation=cv2.INTER_AREA))
+    """Return a grey or RGB image of any size as 48×48 grey: enough to count images and to find copies of one file."""
+    grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, (48, 48), interpolation=cv2.INTER_AREA))
 
 
 def load_own_faces(path: Path, label_names: tuple[str, ...], prepare: Prepare) -> LabelledFaces:

@@ -29,8 +29,8 @@ _LINE = re.compile(r"((train|test)_\d+)\.jpg\s+([1-7])")
 def load_rafdb(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
     """Read RAF-DB basic as (N, 100, 100, 3) RGB uint8 in the list's order; splits are `train` and `test`.
 
-    `path` is the folder `basic` or the one above. Damaged or missing images, lines that name none and images without
-    a line stand in `.unreadable`. Raises BadInput when there is no RAF-DB.
+    `path` is the folder `basic` or the one above. Damaged or missing images, lines that name none or one a
+    second time, and images without a line stand in `.unreadable`. Raises BadInput when there is no RAF-DB.
     """
     path = Path(path)
     root = path / "basic" if (path / "basic").is_dir() else path
@@ -41,10 +41,11 @@ def load_rafdb(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
     aligned = root / "Image" / "aligned"
     if not aligned.is_dir():
         raise BadInput(f"expected the faces in {aligned}, found no such folder; unpack aligned.zip there")
-    files, unreadable = [], []
+    files, unreadable, seen = [], [], set[str]()
     for number, line in enumerate(lines, start=1):
         found = _LINE.fullmatch(line.strip())
-        if found:
+        if found and found[1] not in seen:
+            seen.add(found[1])
             files.append(LabelledFile(aligned / f"{found[1]}_aligned.jpg", int(found[3]) - 1, split=found[2]))
         elif line.strip():
             unreadable.append(f"{LIST}:{number}")

@@ -22,18 +22,36 @@ PUBLISHED = {"Train": 958, "Val": 436, "Test": 372}
 _LAYOUTS = ("{0}_Aligned_Faces_new", "{0}_Aligned_Faces", "{0}/{0}_Aligned_Faces_new", "{0}/{0}_Aligned_Faces", "{0}")
 
 
+def _folder_of(split: str, path: Path) -> Path | None:
+    return next((f for f in (path / layout.format(split) for layout in _LAYOUTS) if f.is_dir()), None)
+
+
+def holds_frames(path: Path) -> bool:
+    """Say whether the labelled splits lie there as whole frames, without aligned faces.
+
+    Raises BadInput where one split is aligned and the other is not.
+    """
+    path = Path(path)
+    whole = {split: folder == path / split for split in ("Train", "Val") if (folder := _folder_of(split, path))}
+    if len(set(whole.values())) > 1:
+        frames = next(split for split, found in whole.items() if found)
+        raise BadInput(f"expected aligned faces of both splits in {path}, or whole frames of both, found {frames} as "
+                       f"frames alone; unpack {frames}_Aligned_Faces there too")
+    return any(whole.values())
+
+
 def load_sfew(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
     """Read SFEW as (N, H, W, 3) RGB uint8; splits are `Train`, `Val` and, where someone has its labels, `Test`.
 
     Aligned faces are taken where they lie beside whole frames; frames need `prepare`. Damaged files, and test images
-    without a label, stand in `.unreadable`. Raises BadInput when there is no SFEW.
+    without a label, stand in `.unreadable`. Raises BadInput when there is no SFEW, or one split is aligned alone.
     """
     path = Path(path)
+    holds_frames(path)
     files: list[LabelledFile] = []
     unreadable: list[str] = []
     for split in PUBLISHED:
-        candidates = [path / layout.format(split) for layout in _LAYOUTS]
-        folder = next((f for f in candidates if f.is_dir()), None)
+        folder = _folder_of(split, path)
         if folder is None:
             continue
         files += [

@@ -6,6 +6,7 @@ Where a data set has no third part to choose on, the last epoch is kept: choosin
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from runtime.command_line import say
 from runtime.errors import BadInput
 from runtime.faces.haar import HaarDetector
 from runtime.preprocess import FaceInput, crop_square, prepare_face
-from train.datasets import FOLDERS, load_dataset, own_splits
+from train.datasets import DATASETS, FOLDERS, load_dataset, own_splits
 from train.datasets.labelled_faces import LabelledFaces
 from train.datasets.own_faces import load_own_faces
 from train.datasets.protocols import (
@@ -56,6 +57,9 @@ def load_faces(recipe: Recipe, path: Path) -> LabelledFaces:
     """Read the recipe's data set as its network wants it, whole at `recipe.size`: the crop comes later."""
     if recipe.data == FOLDERS:
         return _every_class(load_own_faces(path, recipe.labels, _reader(recipe)), path)
+    if recipe.face == "whole" and DATASETS[recipe.data].photographs(path):
+        warnings.warn(f"{recipe.data} in {path} holds whole pictures, and the recipe takes each for a face from edge "
+                      "to edge; --set face=haar finds the face in it", stacklevel=2)
     faces = load_dataset(recipe.data, path, _reader(recipe))
     return _only(faces, recipe.labels) if recipe.labels else faces
 
@@ -83,6 +87,14 @@ def parts_of(recipe: Recipe, faces: LabelledFaces) -> Parts:
         raise BadInput(f"expected at least {recipe.batch_size} faces to train on and one to choose on, found {found}; "
                        "take more, or a smaller batch: --set batch_size=16")
     return parts
+
+
+def warn_of_untrained(training: LabelledFaces) -> None:
+    """Warn of classes without a face to learn them from: a draw may leave a rare one out."""
+    untrained = [name for label, name in enumerate(training.label_names) if label not in training.labels]
+    if untrained:
+        warnings.warn(f"no face of {', '.join(untrained)} is among those trained on: the network cannot learn it; "
+                      "take more faces, or another --seed", stacklevel=2)
 
 
 def with_streamed(recipe: Recipe, parts: Parts) -> Parts:

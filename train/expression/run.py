@@ -13,11 +13,11 @@ from runtime.errors import BadInput
 from train.checkpoint import load_checkpoint
 from train.datasets.labelled_faces import LabelledFaces
 from train.distributed import Group
-from train.expression.parts import face_input, parts_of, with_streamed
+from train.expression.parts import face_input, parts_of, warn_of_untrained, with_streamed
 from train.expression.start import start_from
 from train.expression.task import ExpressionTask
 from train.fit import Fitted, fit
-from train.networks import build_network
+from train.networks import build_network, require_sides
 from train.recipe import Recipe
 
 FORMAT = 1  # of checkpoint.json
@@ -33,14 +33,18 @@ def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bo
     Raises BadInput, MienError.
     """
     parts = with_streamed(recipe, parts_of(recipe, faces))
+    warn_of_untrained(parts.training)
     group = group or Group()
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network, len(faces.label_names), recipe.dropout, recipe.channels, recipe.side,
                             **recipe.network_options)
+    shown = {recipe.size_at(epoch) for epoch in range(recipe.epochs)}
+    require_sides(recipe.network, recipe.side, shown)
     device = f"cuda:{torch.cuda.current_device()}" if torch.cuda.is_available() else "cpu"
     opened = [load_network(Path(path)) for path in (recipe.distillation.teachers if recipe.distillation else ())]
     for _, facts_of_teacher in opened:
         _require_same_answers(facts_of_teacher, recipe, faces.label_names)
+        require_sides(facts_of_teacher["network"], facts_of_teacher["size"], shown)
     facts: dict[str, Any] = {
         "format": FORMAT,
         "task": "expression",
@@ -66,10 +70,15 @@ def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bo
 
 def _require_same_answers(teacher: dict[str, Any], recipe: Recipe, labels: tuple[str, ...]) -> None:
     """Refuse a teacher that answers with other labels, or that wants its faces otherwise."""
-    wants = teacher.get("input", {}).get("colour", "grey")
-    if tuple(teacher["labels"]) != labels or wants != recipe.colour:
-        raise BadInput(f"expected teachers of {', '.join(labels)} in {recipe.colour}, found one of "
-                       f"{', '.join(teacher['labels'])} in {wants}; choose another teacher")
+    wants = teacher.get("input", {})
+    theirs = wants.get("colour", "grey"), bool(wants.get("equalize", False))
+    if tuple(teacher["labels"]) != labels or theirs != (recipe.colour, recipe.equalize):
+        raise BadInput(f"expected teachers of {', '.join(labels)} in {_reading(recipe.colour, recipe.equalize)}, found "
+                       f"one of {', '.join(teacher['labels'])} in {_reading(*theirs)}; choose another teacher")
+
+
+def _reading(colour: str, equalize: bool) -> str:
+    return f"equalized {colour}" if equalize else colour
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:

@@ -109,8 +109,9 @@ def channels_first(faces: LabelledFaces) -> np.ndarray:
 
 @torch.inference_mode()
 def predict(network: nn.Module, faces: np.ndarray, batch_size: int = 256) -> np.ndarray:
-    """Run (N, C, H, W) uint8 faces through a network in float32; returns (N, classes) float32 logits."""
+    """Run (N, C, H, W) uint8 faces through a network in float32, not TF32; returns (N, classes) float32 logits."""
     network.eval()
     device = next(network.parameters()).device
     batches = [torch.from_numpy(faces[i : i + batch_size]).to(device) for i in range(0, len(faces), batch_size)]
-    return torch.cat([network(batch).float().cpu() for batch in batches]).numpy()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # cuDNN's own default takes it on newer GPUs
+        return torch.cat([network(batch).float().cpu() for batch in batches]).numpy()

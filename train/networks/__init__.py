@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from train.networks.parameter_counts import count_as_keras, count_parameters
 from train.networks.small_vgg import SmallVGG
 from train.networks.vgg_classic import VGG16, VGG19
 
-__all__ = ["NETWORKS", "Entry", "build_network", "count_as_keras", "count_parameters"]
+__all__ = ["NETWORKS", "Entry", "build_network", "count_as_keras", "count_parameters", "require_sides"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,22 @@ def build_network(
     if "size" in inspect.signature(entry.make).parameters:
         arguments["size"] = size
     return entry.make(classes, channels=channels, **arguments)
+
+
+def require_sides(name: str, size: int, sides: Collection[int]) -> None:
+    """Refuse faces of `sides` pixels for a network made for `size`.
+
+    Raises BadInput where one is too small, or another than `size` for a network that flattens its features.
+    """
+    entry = NETWORKS[name]
+    fixed = "size" in inspect.signature(entry.make).parameters
+    for side in sorted(sides):
+        if fixed and side != size:
+            raise BadInput(f"expected faces of {size} pixels throughout for {name}, found {side}; its dense layers "
+                           "depend on the size: leave image_sizes away, or choose another network")
+        if side < entry.smallest:
+            raise BadInput(f"expected faces of {entry.smallest} pixels or more for {name}, found {side}; raise the "
+                           "smallest of image_sizes")
 
 
 def _checked_options(name: str, make: Callable[..., nn.Module], options: dict[str, Any]) -> dict[str, Any]:

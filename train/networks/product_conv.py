@@ -32,29 +32,29 @@ class ProductConv2d(nn.Conv2d):
                 and self.in_channels >= FEW_CHANNELS and x.shape[2] * x.shape[3] <= SMALL_MAP):
             return super().forward(x)
         bias = None if self.bias is None else self.bias.to(x.dtype)
-        return _Product.apply(x, self.weight.to(x.dtype), bias)
+        # the maps are a view made outside the function: an activation may then write over them in place
+        return _as_maps(_Product.apply(x, self.weight.to(x.dtype), bias), x.shape)
 
 
 class _Product(torch.autograd.Function):
-    """Columns times weights, and the two products of its gradient."""
+    """Columns times weights, (N·H·W, channels_out), and the two products of its gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows = _columns(x)
         ctx.save_for_backward(rows, weight)
         ctx.shape, ctx.has_bias = x.shape, bias is not None
-        return _as_maps(functional.linear(rows, weight.permute(0, 2, 3, 1).flatten(1), bias), x.shape)
+        return functional.linear(rows, weight.permute(0, 2, 3, 1).flatten(1), bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         rows, weight = ctx.saved_tensors
-        flat = upstream.permute(0, 2, 3, 1).reshape(-1, weight.shape[0])
-        of_weight = (flat.t() @ rows).view(weight.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
+        of_weight = (upstream.t() @ rows).view(weight.shape[0], 3, 3, -1).permute(0, 3, 1, 2)
         # the gradient of the input is a convolution too, with the weights turned by half a turn
         turned = weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, weight.shape[1])
-        of_input = _as_maps(_columns(upstream) @ turned, ctx.shape)
-        return of_input, of_weight, flat.sum(0) if ctx.has_bias else None
+        of_input = _as_maps(_columns(_as_maps(upstream, ctx.shape)) @ turned, ctx.shape)
+        return of_input, of_weight, upstream.sum(0) if ctx.has_bias else None
 
 
 def _columns(x: Tensor) -> Tensor:

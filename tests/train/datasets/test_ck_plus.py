@@ -1,15 +1,21 @@
 """CK+ in both layouts, on small generated trees; and the real 48×48 folder where it is."""
 
+import contextlib
+import dataclasses
 import os
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from runtime.errors import BadInput
+import mien
+from runtime.errors import DONE, BadInput
 from train.datasets import load_dataset
 from train.datasets.ck_plus import LABELS, load_ck_plus
+from train.expression.parts import load_faces
+from train.recipe import load_recipe
 
 
 def write_face(path: Path, grey: int = 100, shape: tuple[int, int] = (48, 48)) -> None:
@@ -107,3 +113,22 @@ def test_the_real_folder_is_as_published():
     assert faces.images.shape == (981, 48, 48)
     assert len(set(faces.subjects.tolist())) == 118
     assert faces.unreadable == ()
+
+
+def test_the_original_frames_of_two_sizes_can_be_checked(tmp_path, capsys):
+    write_sequence(tmp_path, "S005", "   3.0000000e+00\n", shape=(490, 640))
+    write_sequence(tmp_path, "S010", "   1.0000000e+00\n", shape=(480, 640))
+    assert mien.main(["data", "check", "ck-plus", str(tmp_path)]) == DONE
+    said = capsys.readouterr().err
+    assert said.splitlines()[1].split() == ["All", "3", "0", "3", "0", "0", "0", "0", "6"]
+    assert "differs from the published set" in said and "of images as 48×48 grey" in said
+
+
+@pytest.mark.parametrize(("face", "said"), [("whole", True), ("haar", False)])
+def test_a_recipe_that_takes_whole_frames_for_faces_is_warned_of(tmp_path, face, said):
+    write_sequence(tmp_path, "S005", "   3.0000000e+00\n", shape=(490, 640))
+    recipe = dataclasses.replace(load_recipe("paper-c-ck-plus"), face=face)
+    with warnings.catch_warnings(record=True) as caught, contextlib.suppress(BadInput):  # Haar finds no face in grey
+        warnings.simplefilter("always")
+        load_faces(recipe, tmp_path)
+    assert any("holds whole pictures" in str(warning.message) for warning in caught) == said

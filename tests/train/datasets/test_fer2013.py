@@ -179,3 +179,15 @@ def test_a_folder_that_is_no_class_or_split_is_refused_not_skipped(folder: Path,
     (folder / stranger).mkdir(parents=True)
     with pytest.raises(BadInput, match=Path(stranger).name):
         load_fer2013(folder)
+
+
+def test_a_csv_that_a_spreadsheet_saved_is_read(folder: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "fer2013.csv")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # its mark of UTF-8 stands before the first column's name
+    assert len(load_fer2013(file)) == len(load_fer2013(folder))
+
+
+def test_folders_that_differ_in_capitals_only_are_refused(folder: Path) -> None:
+    (folder / "Train").mkdir()
+    with pytest.raises(BadInput, match="expected each folder once in .*, found Train, .*differ in capitals only"):
+        load_fer2013(folder)

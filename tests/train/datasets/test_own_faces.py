@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,8 @@ import pytest
 
 import mien
 from runtime.errors import BAD_INPUT, DONE
+from train.datasets.own_faces import classes_in, load_own_faces, shrunk
+from train.datasets.summary import summarize
 
 
 @pytest.fixture
@@ -57,3 +60,8 @@ def test_no_folder_and_no_class_are_refused(folders: Path, capsys: pytest.Captur
     for path in (folders / "nowhere", folders / "calm"):
         assert mien.main(["data", "check", "folders", str(path)]) == BAD_INPUT
         assert f"one folder a class, found {path}" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_unicode_is_a_class_like_another(folders: Path) -> None:
+    (folders / "cross").rename(folders / os.fsdecode(b"m\xfcde"))  # Latin-1, out of an old archive
+    assert summarize(load_own_faces(folders, classes_in(folders), shrunk), None)["images"] == 5

@@ -67,3 +67,8 @@ def test_another_size_is_named(tmp_path):
 def test_a_folder_without_the_list_is_refused(tmp_path):
     with pytest.raises(BadInput, match="list_patition_label.txt"):
         load_rafdb(tmp_path)
+
+
+def test_an_image_listed_twice_counts_once(tmp_path):
+    faces = load_rafdb(write_tree(tmp_path, ["train_00001.jpg 1", "train_00001.jpg 2"]))
+    assert faces.labels.tolist() == [0] and faces.unreadable == (f"{LIST}:2",)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from runtime.errors import BadInput
-from train.datasets.sfew import load_sfew
+from train.datasets.sfew import holds_frames, load_sfew
 
 
 def write_face(path: Path, shape: tuple[int, int] = (181, 143)) -> None:
@@ -49,3 +49,18 @@ def test_test_images_without_labels_are_named(tmp_path):
 def test_a_folder_without_sfew_is_refused(tmp_path):
     with pytest.raises(BadInput, match="Train_Aligned_Faces"):
         load_sfew(tmp_path)
+
+
+def test_frames_alone_are_told_from_aligned_faces(tmp_path):
+    write_face(tmp_path / "Train/Sad/a.png", (576, 720))
+    assert holds_frames(tmp_path)
+    write_face(tmp_path / "Train_Aligned_Faces/Sad/a.png")
+    assert not holds_frames(tmp_path)
+
+
+def test_aligned_faces_of_one_split_and_frames_of_the_other_are_refused(tmp_path):
+    write_face(tmp_path / "Train_Aligned_Faces/Sad/a.png")
+    write_face(tmp_path / "Val/Sad/b.png", (576, 720))
+    for read in (load_sfew, holds_frames):
+        with pytest.raises(BadInput, match="found Val as frames alone; unpack Val_Aligned_Faces there too"):
+            read(tmp_path)

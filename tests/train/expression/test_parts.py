@@ -11,7 +11,7 @@ import pytest
 
 from runtime.errors import BadInput
 from train.datasets.labelled_faces import LabelledFaces
-from train.expression.parts import face_input, load_faces, parts_of
+from train.expression.parts import face_input, load_faces, parts_of, warn_of_untrained
 from train.recipe import Recipe
 
 
@@ -70,6 +70,16 @@ def test_a_data_set_without_splits_of_its_own_takes_another_protocol() -> None:
 def test_too_few_faces_are_refused() -> None:
     with pytest.raises(BadInput, match="at least 64 faces to train on and one to choose on, found 54"):
         parts_of(recipe(data="ck-plus", protocol="ten-fold", batch_size=64), people())
+
+
+def test_a_class_that_the_draw_left_out_of_training_is_warned_of() -> None:
+    faces = people()
+    tested = parts_of(recipe(data="ck-plus", protocol="ten-fold"), faces).reported.names[0]
+    rare = LabelledFaces(faces.images, np.where(np.array(faces.names) == tested, 2, faces.labels), faces.splits,
+                         faces.names, ("a", "b", "rare"))
+    with pytest.warns(UserWarning, match="no face of rare is among those trained on"):
+        warn_of_untrained(parts_of(recipe(data="ck-plus", protocol="ten-fold"), rare).training)
+    warn_of_untrained(parts_of(recipe(data="ck-plus", protocol="ten-fold", fold=1), rare).training)
 
 
 # reading

@@ -64,6 +64,15 @@ def test_folds_of_one_recipe_are_one_row_with_mean_spread_and_best() -> None:
     assert "mine, ten-fold (3 of 10)" in text and "93.0 ± 3.00, best fold 96.0" in text and "98.76 ± 1.89 (E)" in text
 
 
+def test_the_interval_of_folds_is_that_of_their_mean() -> None:
+    (three,) = gather(folds([0.9, 0.96, 0.93], protocol="ten-fold"))
+    assert three.interval_95 == pytest.approx((0.8555, 1.0), abs=1e-4)  # 0.93 ± 4.303 · 0.03 / √3, at most 1
+    (alike,) = gather(folds([0.9] * 10, protocol="ten-fold"))
+    assert alike.interval_95 == pytest.approx((0.9, 0.9))
+    (single,) = gather(folds([0.9], protocol="ten-fold"))
+    assert single.interval_95[0] < 0.85 < 0.93 < single.interval_95[1]  # nothing but its images to go by
+
+
 def test_folds_by_person_stand_beside_those_by_frame() -> None:
     rows = gather(folds([0.9, 0.96], protocol="ten-fold") + folds([0.8, 0.9], protocol="ten-fold-by-subject"))
     assert [row.accuracy for row in rows] == pytest.approx([0.93, 0.85])
@@ -96,6 +105,23 @@ def test_a_row_is_named_for_what_only_it_has_otherwise_than_the_shipped_recipe()
     assert [bar.name for bar in as_bars(found, "fer2013")] == names
     assert as_markdown(found).splitlines()[8] == "paper-a here: learning_rate=0.0005, from the weights abababab…."
     assert [row.paper.accuracy for row in found if row.paper] == [69.43, 68.98, 69.43]
+
+
+def test_the_rows_of_an_ablation_are_named_for_the_one_thing_they_change() -> None:
+    changes: list[list[str]] = [["ema=0.99"], ["ema=0.99", "label_smoothing=0"], ["ema=0.99", "mixup=0.2"], []]
+    found = gather([(run_of(load_recipe("small-vgg", changed, epochs=2), name=str(changed)),
+                     report_of(PublicTest=0.55, PrivateTest=0.56)) for changed in changes])
+    assert [bar.name for bar in as_bars(found, "fer2013")] == [
+        "small-vgg", "small-vgg, label_smoothing=0.0", "small-vgg, mixup=0.2", "small-vgg, ema=0.998"]
+    assert as_markdown(found).splitlines()[9] == "small-vgg here: ema=0.99."
+
+
+def test_a_row_without_the_option_that_most_rows_have_says_so() -> None:
+    attention: list[list[str]] = [[], ["network_options.attention=none"], ["network_options.attention=none", "ema=0.9"]]
+    found = gather([(run_of(load_recipe("light-vgg16", changed, epochs=2), name=str(changed)),
+                     report_of(PublicTest=0.55, PrivateTest=0.56)) for changed in attention])
+    assert [bar.name for bar in as_bars(found, "fer2013")] == [
+        "light-vgg16, attention=the network's own", "light-vgg16", "light-vgg16, ema=0.9"]
 
 
 def test_a_shipped_recipe_unchanged_has_no_note() -> None:
@@ -134,3 +160,25 @@ def test_imagenets_start_is_another_figure() -> None:
 def test_every_figure_names_a_network_and_options_that_exist(figure: Any) -> None:
     assert figure.paper in SOURCES and 0 < figure.accuracy < 100
     NETWORKS[figure.network].make(7, **figure.options)
+
+
+def test_runs_whose_folders_have_one_name_are_two_rows() -> None:
+    runs = [(run_of(recipe_of("small-vgg"), name="run"), report_of(PublicTest=0.6, PrivateTest=accuracy))
+            for accuracy in (0.5, 0.7)]
+    rows = gather(runs)
+    assert [(row.accuracy, row.images, row.minutes) for row in rows] == [(0.5, 100, 3.0), (0.7, 100, 3.0)]
+
+
+def test_folds_from_other_weights_are_another_row_and_a_fold_counts_once() -> None:
+    own = folds([0.9, 0.96], protocol="ten-fold")
+    started = [(dataclasses.replace(run, facts=run.facts | {"started_from": {"sha256": "ab"}}), report)
+               for run, report in own]
+    assert [row.started_from for row in gather(own + started)] == [None, "ab"]
+    with pytest.raises(BadInput, match="each fold of mine once, found two of fold 0"):
+        gather(own + own)
+
+
+def test_a_recipe_without_its_teachers_is_named_for_it() -> None:
+    alone = load_recipe("mien-light-again", ["distillation=null"])
+    (row,) = gather([(run_of(alone), report_of(PublicTest=0.55, PrivateTest=0.56))])
+    assert row.changes == ("teachers=None",)

@@ -260,3 +260,24 @@ def test_a_run_starts_from_another_ones_weights(run: Path, tmp_path: Path) -> No
     wanted, found = (load_network(path / "best")[0].state_dict() for path in (run, tmp_path / "run"))
     assert all(torch.allclose(wanted[k], found[k], atol=1e-6) for k in wanted if "running" not in k and "num" not in k)
     assert load_checkpoint(tmp_path / "run" / "best")[1]["started_from"]["random_start"] == []
+
+
+def test_sizes_that_a_network_or_its_teacher_cannot_take_are_refused_before_training(run: Path, tmp_path: Path) -> None:
+    growing = {"network": "shallow-cnn", "dropout": None}
+    small = {"image_sizes": ((0.0, 12), (0.5, 24))}
+    for changes, words in ((growing, "24 pixels throughout for shallow-cnn, found 16"),
+                           (small, "16 pixels or more for small-vgg, found 12")):
+        with pytest.raises(BadInput, match=words):
+            train_expression(dataclasses.replace(RECIPE, **changes), noise(), tmp_path / "run", resume=False)
+    plain = dataclasses.replace(RECIPE, network="shallow-cnn", dropout=None, image_sizes=(), epochs=1)
+    train_expression(plain, noise(), tmp_path / "teacher", resume=False)
+    taught = dataclasses.replace(RECIPE, distillation=Distillation((str(tmp_path / "teacher" / "best"),)))
+    with pytest.raises(BadInput, match="throughout for shallow-cnn, found 16"):
+        train_expression(taught, noise(), tmp_path / "run", resume=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_that_wants_its_faces_otherwise_is_refused(run: Path, tmp_path: Path) -> None:
+    taught = dataclasses.replace(RECIPE, equalize=True, distillation=Distillation((str(run / "best"),)))
+    with pytest.raises(BadInput, match="in equalized grey, found one of dark, middle, bright in grey"):
+        train_expression(taught, noise(), tmp_path / "run", resume=False)

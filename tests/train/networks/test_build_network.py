@@ -108,3 +108,14 @@ def test_dropout_given_replaces_the_networks_own():
     with torch.device("meta"):
         assert rates(build_network("improved-vgg19", 7)) == {0.5}
         assert rates(build_network("improved-vgg19", 7, 0.2)) == {0.2}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_takes_a_step_in_the_precision_of_the_recipes(name):
+    torch.manual_seed(0)
+    network = build_network(name, 7).train().to(memory_format=torch.channels_last)
+    faces = torch.randint(0, 256, (4, 1, 48, 48), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(faces)
+    torch.nn.functional.cross_entropy(logits.float(), torch.arange(4)).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())

@@ -57,9 +57,10 @@ def test_elsewhere_it_is_pytorchs_own(change: str, monkeypatch: pytest.MonkeyPat
     assert torch.equal(got, want)
 
 
-def test_a_network_trains_the_same_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_network_trains_the_same_through_it(in_place: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    first = nn.Sequential(ProductConv2d(256, 256), nn.ReLU(), nn.Flatten(), nn.Linear(256 * 4, 7))
+    first = nn.Sequential(ProductConv2d(256, 256), nn.ReLU(inplace=in_place), nn.Flatten(), nn.Linear(256 * 4, 7))
     second = copy.deepcopy(first)
     x, targets = torch.randn(8, 256, 2, 2).bfloat16(), torch.arange(8) % 7
 
