@@ -68,7 +68,8 @@ def zoo() -> tuple[Variant, ...]:
 def make_network(variant: Variant, faces: np.ndarray) -> nn.Module:
     """Return an untrained network that (N, C, H, W) uint8 faces have passed through once, in evaluation mode.
 
-    Batch norms hold the faces' statistics and are shifted by `OPEN`; layers that start at zero (LIP's) get He's start;
+    Batch norms hold the faces' statistics and are shifted by `OPEN`, each channel's variance at least a tenth of its
+    layer's mean (what fires on none of these faces would burst on others); layers that start at zero get He's start;
     the last is scaled so that each logit has mean 0 and deviation 1 over the faces: a label then depends on the face.
     """
     torch.manual_seed(0)
@@ -84,6 +85,9 @@ def make_network(variant: Variant, faces: np.ndarray) -> nn.Module:
     batches = [torch.from_numpy(part) for part in np.array_split(faces, math.ceil(len(faces) / 64))]
     for batch in batches:
         network(batch)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
+            layer.running_var.clamp_(min=float(layer.running_var.mean()) / 10)
     network.eval()
     logits = torch.cat([network(batch) for batch in batches])
     last = [layer for layer in network.modules() if isinstance(layer, nn.Linear)][-1]

@@ -106,6 +106,15 @@ def test_batch_norm_holds_the_statistics_of_the_faces(narrow: None, grey: np.nda
     assert not made.training and not norm.training
 
 
+def test_a_channel_that_fires_on_hardly_any_face_does_not_burst_on_others(narrow: None, grey: np.ndarray) -> None:
+    made = make_network(Variant("deep-cnn", ""), grey)
+    for norm in (layer for layer in made.modules() if isinstance(layer, nn.BatchNorm2d)):
+        assert norm.running_var is not None and norm.running_var.min() > 0.05 * norm.running_var.mean()
+    others = np.random.default_rng(1).integers(0, 256, grey.shape, dtype=np.uint8)
+    with torch.no_grad():
+        assert made(torch.from_numpy(others)).abs().max() < 100
+
+
 def test_labels_depend_on_the_face(narrow: None, grey: np.ndarray) -> None:
     with torch.no_grad():
         logits = make_network(Variant("light-vgg16", ""), grey)(torch.from_numpy(grey))
