@@ -61,8 +61,17 @@ def why_not_record(recording: RecordingConfig) -> str:
     return ""
 
 
+def is_clock_set() -> bool:
+    """Return whether the wall clock can be right: one that was never set says nothing of any end."""
+    return now() >= CLOCK_IS_SET
+
+
 def require_permission(recording: RecordingConfig) -> None:
-    """Raise BadConfig unless a live source may be recorded now."""
-    if found := why_not_record(recording):
+    """Raise BadConfig where no recording of a live source was ever allowed: no permission, or one for too long.
+
+    One that ended, and a clock that is not set yet, keep pictures from being written, not a service from starting.
+    """
+    found = why_not_record(recording)
+    if found and (not recording.until or (is_clock_set() and now() < recording.end())):
         raise BadConfig(f"expected a permission to record people from a live source, found {found}; leave out video, "
                         f"or write `recording: {{until: …, purpose: …}}` with an end within {LONGEST.days} days")

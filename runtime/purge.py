@@ -22,6 +22,7 @@ from runtime.dashboard.channel import PREVIEW, STATUS, channel_folder
 from runtime.drift.kept_ranges import FILE as HISTOGRAMS
 from runtime.errors import BadInput, MienError, Unavailable
 from runtime.sinks.event_files import SUFFIX_DIGITS
+from runtime.sinks.recordings import is_in_work, names_of, unfinished_names_of
 from runtime.stream_config import StreamConfig
 from runtime.supervision.instance_lock import only_instance
 from runtime.supervision.supervision import state_folder
@@ -70,9 +71,8 @@ def kinds_of(config: StreamConfig, environment: Mapping[str, str]) -> list[Kind]
         kinds += [Kind("events", events.parent, name),
                   Kind("rotated events", events.parent, rf"{name}\.[0-9]{{{SUFFIX_DIGITS}}}", live=False)]
     if video := config.video:
-        name = re.escape(video.name)
-        kinds += [Kind("recording", video.parent, name, live=False),
-                  Kind("unfinished recording", video.parent, _temporary(name))]
+        kinds += [Kind("recording", video.parent, names_of(video), live=False),
+                  Kind("unfinished recording", video.parent, unfinished_names_of(video))]
     if state := state_folder(config.supervision, environment):
         name = re.escape(HISTOGRAMS)
         kinds += [Kind("histograms", state, f"{name}|{_temporary(name)}")]
@@ -133,7 +133,19 @@ def no_stream(config: StreamConfig, environment: Mapping[str, str]) -> Iterator[
             except BlockingIOError as error:
                 raise Unavailable(f"expected no stream that writes {config.events}, found one; stop it first, or say "
                                   "--older-than to delete what it no longer writes") from error
+        if config.video and is_in_work(config.video):
+            raise Unavailable(f"expected no stream that records to {config.video}, found one; stop it first, or say "
+                              "--older-than to delete what it no longer writes")
         yield
+
+
+def is_running(config: StreamConfig, environment: Mapping[str, str]) -> bool:
+    """Return whether a stream of this configuration runs."""
+    try:
+        with no_stream(config, environment):
+            return False
+    except Unavailable:
+        return True
 
 
 def delete(found: Sequence[Left]) -> None:

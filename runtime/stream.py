@@ -13,6 +13,9 @@ if __name__ == "__main__" and not __package__:
     # `import runtime` works from the folder above. Done before anything else is imported.
     _here = os.path.dirname(os.path.realpath(__file__))
     sys.path[:] = [os.path.dirname(_here), *(p for p in sys.path if not p or os.path.realpath(p) != _here)]
+    from runtime.supervision.stop_request import outlive_export_requests
+
+    outlive_export_requests()  # the libraries below take seconds to load on a small board
 
 import argparse
 import dataclasses

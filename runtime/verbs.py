@@ -22,6 +22,9 @@ STREAM_FLAGS = ("source", "model", "precision", "target", "cache", "faces", "eve
 
 def verb_stream(args: argparse.Namespace) -> int:
     """Run the kiosk program on a camera, a video or a folder of images."""
+    from runtime.supervision.stop_request import outlive_export_requests
+
+    outlive_export_requests()  # before the libraries load
     from runtime.stream import config_of, load_config, run_stream
     from runtime.supervision.core_dumps import forbid_core_dumps
 
@@ -70,18 +73,25 @@ def verb_purge(args: argparse.Namespace) -> int:
     import os
     from contextlib import nullcontext
 
-    from runtime.purge import delete, kinds_of, look, no_stream, seconds_of
+    from runtime.purge import delete, is_running, kinds_of, look, no_stream, seconds_of
     from runtime.stream_config import load_config
+    from runtime.supervision.supervision import state_folder
 
     config, older_than = load_config(args.config), seconds_of(args.older_than) if args.older_than else 0.0
     kinds = kinds_of(config, os.environ)
     live = any(each.kind.live for each in look(kinds, older_than)[0])
-    with no_stream(config, os.environ) if live and args.yes else nullcontext():
+    spared = live and bool(older_than) and is_running(config, os.environ)
+    with no_stream(config, os.environ) if live and args.yes and not spared else nullcontext():
         found, alone = look(kinds, older_than)
+        if spared:
+            alone += [f"{each.path}  is a running stream's and stays" for each in found if each.kind.live]
+            found = [each for each in found if not each.kind.live]
         for line in [*(each.to_text() for each in found), *alone]:
             say(line)
         if args.yes:
             delete(found)
+    if state_folder(config.supervision, os.environ) is None:
+        say("no supervision.state and no STATE_DIRECTORY is set here: a service's ranges.hist was not looked for")
     if args.yes and config.dashboard.port:
         say("a dashboard that runs keeps its chart of a day and its last events in memory: restart it")
     say(f"{len(found)} files, {sum(each.bytes for each in found)} bytes: "

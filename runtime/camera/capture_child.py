@@ -23,6 +23,7 @@ from runtime.camera.quiet import quiet_opencv
 from runtime.camera.request import CaptureRequest
 from runtime.camera.ring import Ring
 from runtime.errors import MienError
+from runtime.supervision.core_dumps import forbid_core_dumps
 from runtime.supervision.die_with_parent import die_with_parent
 
 MOST_BYTES = 1 << 16  # of one message
@@ -31,6 +32,7 @@ MOST_BYTES = 1 << 16  # of one message
 def main(parent: int, channel_handle: int, ring_handle: int) -> int:
     """Capture until the parent hangs up; arguments are its process id and two inherited descriptors."""
     die_with_parent(parent)
+    forbid_core_dumps()  # its parent's word ended with exec, and here the frames are
     quiet_opencv()
     channel = socket.socket(fileno=channel_handle)
     ring = Ring(ring_handle)

@@ -67,7 +67,8 @@ def _open_device(request: CaptureRequest) -> cv2.VideoCapture:
     capture = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
     if not capture.isOpened():
         holding = ", ".join(f"{h.program} (process {h.process})" for h in holders(device)[:NAMED])
-        why = f"it is held by {holding}; stop that" if holding else "this user may not read it, or it is no camera"
+        why = f"it is held by {holding}; stop that" if holding else (
+            "this user may not read it, it is no camera, or one holds it whom this user may not see")
         raise Unavailable(f"expected a camera at {device}, found one that does not open: {why}")
     wanted = ((cv2.CAP_PROP_FRAME_WIDTH, request.width), (cv2.CAP_PROP_FRAME_HEIGHT, request.height),
               (cv2.CAP_PROP_FPS, request.fps), (cv2.CAP_PROP_BUFFERSIZE, 1))  # the driver's queue: the newest only

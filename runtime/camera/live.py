@@ -90,8 +90,10 @@ class LiveSource(FrameSource):
 
     @property
     def why(self) -> str:  # type: ignore[override]
-        """Why no frames come; '' while they do."""
-        return "" if self.online else self._reason
+        """Why no usable frames come; '' while they do."""
+        if self.online:
+            return "" if self._verdict == "usable" else f"the picture is {self._verdict}"
+        return self._reason
 
     @property
     def capture_process_id(self) -> int | None:

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -19,16 +20,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runtime.durable import fsync_directory
-from runtime.errors import BadInput
+from runtime.errors import BadInput, Unavailable
+from runtime.privacy import is_clock_set
 from runtime.sinks.event_sync import TimedSync
 
 log = logging.getLogger(__name__)
 
-FIRST_BYTES = b'{"seq":'  # how every line begins; a file that begins otherwise is not ours to cut
+FIRST_BYTES = b'{"seq":'  # how every line begins; a file that neither begins nor ends so is not ours to cut
 TAIL_BYTES = 1 << 20  # searched for the last whole line; a line of 8 faces takes 2 KB
+LINE_BYTES = 1 << 16  # more than any line takes
 SUFFIX_DIGITS = 12  # of a rotated file's name: events.jsonl.000000004711 begins with event 4711
 MEBIBYTE = 1 << 20
 ROTATION_AGAIN = 60.0  # s after a rotation that failed
+IN_USE_SECONDS = 2.0  # `mien purge` holds a file for the milliseconds of deleting it; another stream for months
+CLOCKS = re.compile(rb'"boot":"([^"]{1,64})".{0,200}?"monotonic":([0-9]{1,12}(?:\.[0-9]{1,9})?)')
 
 
 @dataclass(frozen=True)
@@ -51,14 +56,15 @@ class EventFiles:
 class EventFile:
     """The file that is open for lines; `repaired` counts torn tails that were cut away."""
 
-    def __init__(self, path: Path, policy: EventFiles):
-        """Open or create the file and cut a torn last line away.
+    def __init__(self, path: Path, policy: EventFiles, patience: float = 0.0):
+        """Open or create the file and cut a torn last line away; patience: s to wait for one that is in use.
 
-        Raises BadInput where it is another kind of file or another stream's, OSError where the disk does not open it.
+        Raises BadInput where it is another kind of file, Unavailable where it stays in use, OSError where the disk does
+        not open it.
         """
         self._path, self._policy, self.repaired = path, policy, 0
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._handle = _open(path)
+        self._handle = _opened(path, patience)
         try:
             self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
             self._torn, self._end = False, 0
@@ -66,7 +72,6 @@ class EventFile:
             self._no_rotation_before = 0.0
             self.next_sequence = 0
             if self._regular:
-                _take(self._handle, path)
                 self.next_sequence = self._repair()
             self._started = time.monotonic() - self._age()
         except BaseException:
@@ -93,6 +98,11 @@ class EventFile:
         self.next_sequence = sequence + 1
         if self._regular and self._policy.fsync == "interval":
             self._sync.wrote(self._handle)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the path leads to another file by now, or to none: somebody removed or moved the open one."""
+        return _is_elsewhere(self._path, self._handle)
 
     @property
     def trouble(self) -> str:
@@ -127,7 +137,9 @@ class EventFile:
 
     def _rotate(self) -> None:
         """Give the file a name of its own and begin another; without room for one, go on in the old."""
-        first = _sequence_in(_first_line(self._handle)) or 0
+        first = _sequence_in(_first_event(self._handle))
+        if first is None:  # more than a MiB at its beginning is damaged: its last number is no other file's first
+            first = max(0, self.next_sequence - 1)
         aside = self._path.with_name(f"{self._path.name}.{first:0{SUFFIX_DIGITS}}")
         try:
             os.fsync(self._handle)
@@ -167,12 +179,16 @@ class EventFile:
     def _repair(self) -> int:
         """Cut back to the last line that is a whole event, and return the `seq` to go on with."""
         size = os.fstat(self._handle).st_size
-        begin = os.pread(self._handle, len(FIRST_BYTES), 0)
-        # zeros are what some file systems leave of a file after a power cut
-        if not FIRST_BYTES.startswith(begin) and begin.strip(b"\0"):
-            raise BadInput(f"expected an events file or none at {self._path}, found another kind of file; "
-                           "choose another name")
         self._end, found = _last_event(self._handle, size)
+        begin = os.pread(self._handle, len(FIRST_BYTES), 0)
+        if not FIRST_BYTES.startswith(begin):  # a power cut takes the first block of a file too
+            if _ends_in_an_event(self._handle, size):
+                log.warning("%s: its beginning is damaged, and stays; its last line is an event", self._path)
+            elif not begin.strip(b"\0") and _is_lost(self._handle, size):
+                self._end = 0
+            else:
+                raise BadInput(f"expected an events file or none at {self._path}, found another kind of file; "
+                               "choose another name")
         if self._end < size:
             os.ftruncate(self._handle, self._end)
             self.repaired += 1
@@ -180,11 +196,16 @@ class EventFile:
         return found + 1 if found is not None else _after_the_rotated(self._path)
 
     def _age(self) -> float:
-        """Return how old the first event is, s, by the wall clock; one that jumped costs at most one rotation."""
+        """Return how old the first event is, s, by the wall clock; one that jumped costs at most one rotation.
+
+        A clock that begins anew with each boot knows no age: for how long boots wrote to the file stands for it.
+        """
         if not self._regular or not self._end:
             return 0.0
+        if not is_clock_set():
+            return _seconds_written(self._handle)
         try:
-            written = datetime.fromisoformat(str(json.loads(_first_line(self._handle))["time"]).replace("Z", "+00:00"))
+            written = datetime.fromisoformat(str(json.loads(_first_event(self._handle))["time"]).replace("Z", "+00:00"))
             return max(0.0, (datetime.now(timezone.utc) - written).total_seconds())
         except (ValueError, KeyError, TypeError):
             return 0.0
@@ -236,28 +257,77 @@ def _open(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
 
 
-def _opened(path: Path) -> int:
-    """Open an events file and take it for this process; where that fails nothing stays open. OSError, BadInput."""
-    handle = _open(path)
+def _opened(path: Path, patience: float = 0.0) -> int:
+    """Open an events file and take it for this process: no second stream appends here, its repair would cut our line.
+
+    Waits so many seconds for another to let go; where it fails nothing stays open. Raises OSError, Unavailable.
+    """
+    give_up = time.monotonic() + patience
+    while True:
+        late, handle = time.monotonic() >= give_up, _open(path)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return handle
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if late or not _is_elsewhere(path, handle):  # else who had it deleted it: another is begun
+                return handle
+            os.close(handle)
+        except BlockingIOError as error:
+            os.close(handle)
+            if late:
+                raise Unavailable(f"expected {path} for this stream alone, found it in use by another; stop that, or "
+                                  "choose another events file") from error
+        except BaseException:
+            os.close(handle)
+            raise
+        time.sleep(0.05)
+
+
+def _is_elsewhere(path: Path, handle: int) -> bool:
     try:
-        _take(handle, path)
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
+        now, ours = os.stat(path), os.fstat(handle)
+    except FileNotFoundError:
+        return True
+    except OSError:  # a disk that answers nothing says so when it is written to
+        return False
+    return (now.st_dev, now.st_ino) != (ours.st_dev, ours.st_ino)
 
 
-def _take(handle: int, path: Path) -> None:
-    """Let no second stream append here: its repair would cut our line in work."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BadInput(f"expected {path} for this stream alone, found it in use by another; "
-                       "choose another events file") from error
+def _first_event(handle: int) -> bytes:
+    """Return the first whole event, b"" where the file's first MiB has none."""
+    lines = os.pread(handle, TAIL_BYTES, 0).splitlines(keepends=True)
+    return next((line for line in lines if _sequence_in(line) is not None), b"")
 
 
-def _first_line(handle: int) -> bytes:
-    return os.pread(handle, 1 << 16, 0).partition(b"\n")[0] + b"\n"
+def _ends_in_an_event(handle: int, size: int) -> bool:
+    """Is the last whole line, which a torn one may follow, one that `events.py` writes?"""
+    tail = os.pread(handle, TAIL_BYTES, max(0, size - TAIL_BYTES))
+    end = tail.rfind(b"\n") + 1
+    line = tail[tail.rfind(b"\n", 0, max(0, end - 1)) + 1 : end].lstrip(b"\0")
+    return line.startswith(FIRST_BYTES) and _sequence_in(line) is not None and CLOCKS.search(line) is not None
+
+
+def _is_lost(handle: int, size: int) -> bool:
+    """Is it zeros, which some file systems leave of a whole file, or zeros and then at most the rest of one line?"""
+    rest = b""
+    for at in range(0, size, TAIL_BYTES):
+        rest += os.pread(handle, TAIL_BYTES, at).lstrip(b"\0" if not rest else b"")
+        if len(rest) > LINE_BYTES or b"\n" in rest[:-1]:
+            return False
+    return True
+
+
+def _seconds_written(handle: int) -> float:
+    """Return how long the boots of a file's events lasted in it, by the clock that only runs while one runs."""
+    first: dict[bytes, float] = {}
+    last: dict[bytes, float] = {}
+    with open(os.dup(handle), "rb") as file:
+        file.seek(0)
+        for line in file:
+            if found := CLOCKS.search(line):
+                first.setdefault(found[1], float(found[2]))
+                last[found[1]] = float(found[2])
+    return sum(max(0.0, last[boot] - first[boot]) for boot in last)
 
 
 def _last_event(handle: int, size: int) -> tuple[int, int | None]:
@@ -282,7 +352,7 @@ def _lines_from_the_end(tail: bytes) -> Iterator[tuple[int, int]]:
 def _sequence_in(line: bytes) -> int | None:
     """Return the `seq` of a whole line, None where it is torn."""
     try:
-        value: Any = json.loads(line) if line.endswith(b"\n") else None
+        value: Any = json.loads(line.lstrip(b"\0")) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
         return None
     sequence = value.get("seq") if isinstance(value, dict) else None

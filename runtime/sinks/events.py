@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from runtime.camera.source import Frame
-from runtime.errors import BadInput
+from runtime.errors import BadInput, Unavailable
 from runtime.expressions import Expression
 from runtime.faces.detector import Faces
-from runtime.sinks.event_files import EventFile, EventFiles, next_sequence
+from runtime.sinks.event_files import IN_USE_SECONDS, EventFile, EventFiles, next_sequence
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,10 @@ class EventLog:
     """
 
     def __init__(self, path: Path | None, policy: EventFiles | None = None, waiting: int = WAITING_LINES):
-        """Open the file, if any. Raises BadInput where the path is wrong; a disk that is full may be so for now."""
+        """Open the file, if any; a disk that is full may be so for now.
+
+        Raises BadInput where the path is wrong, Unavailable where another process keeps the file.
+        """
         self._path, self._policy, self._most = path, policy or EventFiles(), waiting
         self._waiting: deque[tuple[int, bytes]] = deque()
         self._file: EventFile | None = None
@@ -100,9 +103,14 @@ class EventLog:
         return self.write("faces", {"frame": frame.index, "seconds": round(frame.seconds, 3), "faces": read})
 
     def turn(self) -> None:
-        """Bring what waits to a disk that takes writes again, though no event comes."""
+        """Bring what waits to a disk that takes writes again, though no event comes; leave a file that was removed."""
         with self._lock:
-            if not self._closed and (self._waiting or self._failing):
+            if self._closed:
+                return
+            if gone := self._file is not None and self._file.is_elsewhere:
+                log.warning("expected %s where it was opened, found it removed or moved; another is begun", self._path)
+                self._close_file()
+            if gone or self._waiting or self._failing:
                 self._drain()
 
     @property
@@ -124,14 +132,17 @@ class EventLog:
             self._drain()
             self.lost += len(self._waiting)
             self._waiting.clear()
-            if self._file:
-                self._file.close()
-                self._unsynced_before += self._file.unsynced
-                self._file = None
+            self._close_file()
+
+    def _close_file(self) -> None:
+        if self._file:
+            self._file.close()
+            self._unsynced_before += self._file.unsynced
+            self._file = None
 
     def _open_first(self, path: Path) -> None:
         try:
-            self._open_file(path)
+            self._open_file(path, IN_USE_SECONDS)
         except OSError as error:
             if error.errno not in PASSING:
                 raise BadInput(f"expected a file to append events to, found {path}: {error.strerror}; "
@@ -140,8 +151,8 @@ class EventLog:
                 self._sequence = next_sequence(path)
             self._refused(error)
 
-    def _open_file(self, path: Path) -> None:
-        self._file = EventFile(path, self._policy)
+    def _open_file(self, path: Path, patience: float = 0.0) -> None:
+        self._file = EventFile(path, self._policy, patience)
         self.repaired += self._file.repaired
         if self._file.next_sequence > self._sequence:  # it could not be read before: what waits is numbered too low
             self.lost += len(self._waiting)
@@ -160,7 +171,7 @@ class EventLog:
                 self._file.append(content, sequence)
                 self._waiting.popleft()
                 self.written += 1
-        except (OSError, BadInput) as error:  # BadInput: another file took its place while the disk was away
+        except (OSError, BadInput, Unavailable) as error:  # another file, or process, has its place since
             self._refused(error)
             return False
         self._failing = ""

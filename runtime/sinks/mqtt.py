@@ -54,6 +54,7 @@ class MqttSink:
         self._where = config.host
         self._most, self._waiting = config.queue, deque[tuple[str, bytes, bool]]()
         self._given = self._taken = 0  # messages to paho, and of those to the broker
+        self._health: bytes | None = None  # the last change, where no room was left: the broker keeps an older one
         self._connects = self._flows = False  # connected, and nothing was answered yet; messages go to paho
         # held for a few lines only, and never while paho is called: paho's thread takes it in a callback
         self._turn = threading.Lock()
@@ -84,6 +85,13 @@ class MqttSink:
             self._queue("health", line, retain=True)
         self._queue("events", line)
 
+    def turn(self) -> None:
+        """Queue the last change of health once there is room: what the broker keeps would be an older one for ever."""
+        with self._turn:
+            health = self._health if self._has_room() else None
+        if health is not None:
+            self._queue("health", health, retain=True)
+
     def announce(self) -> None:
         """Say "online" again: who had the topic before, and closes only now, said "offline" meanwhile."""
         if not self.trouble:
@@ -101,13 +109,20 @@ class MqttSink:
 
     def _queue(self, name: str, line: bytes, retain: bool = False) -> None:
         with self._turn:
-            if len(line) > MESSAGE_BYTES or len(self._waiting) + self._given - self._taken >= self._most:
+            if len(line) > MESSAGE_BYTES or not self._has_room():
                 self.dropped += 1
+                if name == "health" and len(line) <= MESSAGE_BYTES:
+                    self._health = line
                 return
+            if name == "health":
+                self._health = None
             if not self._flows:
                 self._waiting.append((name, line, retain))
                 return
         self._give(name, line, retain)
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) + self._given - self._taken < self._most
 
     def _give(self, name: str, line: bytes, retain: bool) -> MQTTMessageInfo:
         with self._turn:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,7 +19,7 @@ from runtime.camera.source import FrameSource
 from runtime.errors import BadInput, MienError, Unavailable
 from runtime.pieces import Closable, Piece, Pieces
 from runtime.pipeline import Scene, Tally
-from runtime.privacy import require_permission, why_not_record
+from runtime.privacy import is_clock_set, require_permission, why_not_record
 from runtime.sinks.events import EventLog
 from runtime.stream_config import StreamConfig
 from runtime.supervision.health import Health
@@ -166,12 +167,16 @@ class Sinks:
         mqtt: MqttSink | None = self._pieces["mqtt"]
         events: EventLog = self._pieces["events"]
         events.turn()
+        if mqtt:
+            mqtt.turn()
         self._health.report("events", events.trouble)
         self._health.report("mqtt", mqtt.trouble if mqtt else "")
         for name in ("window", "video"):
             if self._pieces[name] is None:  # a reload took it away with its trouble
                 self._health.report(name)
         self._serve_again()
+        if video := self._pieces["video"]:
+            video.tell_left(self.event)
         self._recording()  # one whose time came ends though no frame comes
 
     def finish(self, tally: Tally) -> None:
@@ -218,7 +223,11 @@ class Sinks:
         if not self._pieces["source"].live:
             return video
         recording = self._pieces.config.recording
+        if not video.told and not is_clock_set():  # it begins once the clock is
+            return None
         if why := why_not_record(recording):
+            if not video.told:
+                log.warning("expected a permission to record people, found %s; the stream goes on without video", why)
             self.event("recording", state="ended", found=why, purpose=recording.purpose)
             try:
                 video.finish()
@@ -246,14 +255,31 @@ class _Video:
     """A video file as a piece: a reload that replaces it leaves it whole."""
 
     def __init__(self, config: StreamConfig, source: FrameSource):
-        from runtime.sinks.video import VideoFileWriter
+        from runtime.sinks.video import VideoFileWriter, recover
 
         assert config.video is not None  # the piece asked
         if source.live:
             require_permission(config.recording)
-        self._writer = VideoFileWriter(config.video, source.fps or DEFAULT_FPS)
+        self._writer = VideoFileWriter(config.video, source.fps or DEFAULT_FPS, keeps=source.live)
         self.write = self._writer.write
         self.done = self.told = False  # ended; its begin was made an event
+        self._left: list[tuple[str, Path]] = []  # of killed streams, and how each was dealt with
+        if source.live:
+            try:
+                named, removed = recover(config.video)
+            except OSError as error:
+                log.warning("expected to name what a killed stream left of %s, found: %s; mien purge removes it",
+                            config.video, error.strerror)
+            else:
+                self._left = [("recovered", each) for each in named] + [("removed", each) for each in removed]
+
+    def tell_left(self, event: Callable[..., object]) -> None:
+        """Make events of what killed streams left, once."""
+        while self._left:
+            state, path = self._left.pop(0)
+            log.warning("a killed stream left a recording: %s %s", path,
+                        "is what plays of it" if state == "recovered" else "did not play and was removed")
+            event("recording", state=state, file=path.name)
 
     def finish(self) -> None:
         """Give the file its name, once. Raises MienError where the disk was full."""

@@ -1,12 +1,15 @@
 """A small HTTP server in a thread: GET of a few pages, one answer a connection, everything bounded.
 
 Knows nothing of what the pages say. No pictures, no state, nothing to change; a slow or hostile reader costs one of
-eight threads for five seconds, and inference nothing.
+eight threads for five seconds, and inference nothing. This machine's own readers have eight more, so that no stranger
+keeps an update's look at /readyz from its answer.
 """
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import logging
 import socket
 import socketserver
 import threading
@@ -14,9 +17,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+log = logging.getLogger(__name__)
+
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}  # accept fails at once, and will again
+EXHAUSTED_SECONDS = 0.2  # until it is tried again
 MAX_HEADER = 8192  # bytes of a whole request; Prometheus sends some 300
 MAX_SECONDS = 5.0  # for a request to arrive and its answer to leave
-MAX_CONNECTIONS = 8
+MAX_CONNECTIONS = 8  # of this machine's, and as many of all others'
 REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed",
            408: "Request Timeout", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
            503: "Service Unavailable"}
@@ -54,29 +61,50 @@ class StatusServer:
 
 
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    daemon_threads, block_on_close, allow_reuse_address, request_queue_size = True, False, True, MAX_CONNECTIONS
+    daemon_threads, block_on_close, allow_reuse_address, request_queue_size = True, False, True, 2 * MAX_CONNECTIONS
     pages: Mapping[str, Callable[[], Page]]
     only_addresses: bool
 
     def __init__(self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler]):
-        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._free = {ours: threading.BoundedSemaphore(MAX_CONNECTIONS) for ours in (True, False)}
+        self._exhausted = False  # and that was said
         super().__init__(address, handler)
 
-    def verify_request(self, request: object, client_address: object) -> bool:
-        return self._free.acquire(blocking=False)  # one too many is closed at once
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept one reader; where no descriptor is left, its connection still waits: do not ask at once, for ever."""
+        try:
+            accepted: tuple[socket.socket, tuple[str, int]] = super().get_request()
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                if not self._exhausted:
+                    log.warning("expected to answer on port %d, found: %s; readers wait", self.server_address[1],
+                                error.strerror)
+                self._exhausted = True
+                time.sleep(EXHAUSTED_SECONDS)
+            raise
+        self._exhausted = False
+        return accepted
+
+    def verify_request(self, request: object, client_address: tuple[str, int]) -> bool:
+        return self._free[self._is_ours(client_address)].acquire(blocking=False)  # one too many is closed at once
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread is left; it would have given its place back
-            self._free.release()
+            self._free[self._is_ours(client_address)].release()
             raise
 
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free.release()
+            self._free[self._is_ours(client_address)].release()
+
+    def _is_ours(self, client_address: tuple[str, int]) -> bool:
+        """Is it this machine that asks: from loopback, also as IPv6 maps IPv4, or from the address that is served?"""
+        found = ipaddress.ip_address(client_address[0])
+        return client_address[0] == self.server_address[0] or (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A reader that went away is no news."""

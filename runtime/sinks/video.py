@@ -1,4 +1,8 @@
-"""Annotated frames → a video file, under its own name only once it is whole. Knows nothing of what is drawn."""
+"""Annotated frames → a video file, under its own name only once it is whole. Knows nothing of what is drawn.
+
+What a killed process leaves of an .avi plays up to what it had written; of an .mp4, whose index comes last, nothing
+does, and OpenCV's writer does not take FFmpeg's options for an index in pieces.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ import cv2
 import numpy as np
 
 from runtime.camera.quiet import quiet_opencv
-from runtime.durable import replacing
+from runtime.durable import fsync_directory, replacing
 from runtime.errors import BadInput, MienError
+from runtime.sinks.recordings import in_work, keep, left_behind
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # both are inside pip's OpenCV; H.264 encoders are not
 
@@ -18,23 +23,27 @@ CODECS = {".mp4": "mp4v", ".avi": "MJPG"}  # both are inside pip's OpenCV; H.264
 class VideoFileWriter:
     """Writes BGR frames; the first one's size is the video's, others are fitted into it between black bars."""
 
-    def __init__(self, path: Path, fps: float):
-        """Check the ending (.mp4, .avi) and the folder before any frame is worked on. Raises BadInput."""
+    def __init__(self, path: Path, fps: float, keeps: bool = False):
+        """Check the ending (.mp4, .avi) and the folder before any frame is worked on. Raises BadInput.
+
+        keeps: an earlier video of that name stays, and this one's is numbered; without, it is replaced at the end.
+        """
         if path.suffix.lower() not in CODECS:
             raise BadInput(f"expected a video name ending in {' or '.join(CODECS)}, found {path}; rename it")
         if path.is_dir():
             raise BadInput(f"expected a file to write the video to, found a folder {path}; choose another name")
         quiet_opencv()
-        self._path, self._fps, self._codec = path, fps, CODECS[path.suffix.lower()]
+        self._path, self._fps, self._codec, self._keeps = path, fps, CODECS[path.suffix.lower()], keeps
         self._stack = ExitStack()
+        self._writer: cv2.VideoWriter | None = None
         try:
             self._temporary = self._stack.enter_context(replacing(path))
-            self._temporary.touch()
+            self._stack.enter_context(in_work(self._temporary))
         except OSError as error:
-            self._stack.close()
+            with suppress(OSError):  # whoever takes no file has none to remove
+                self.abandon()
             raise BadInput(f"expected a folder to write {path} into, found: {error.strerror}; "
                            "choose another place") from error
-        self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self.frames = 0
 
@@ -61,7 +70,13 @@ class VideoFileWriter:
         if not _readable(self._temporary):
             self.abandon()
             raise MienError(f"expected a whole video in {self._path}, found one cut short; is the disk full?")
-        self._stack.close()
+        if self._keeps:
+            try:
+                keep(self._temporary, self._path)
+            finally:
+                self.abandon()
+        else:
+            self._stack.close()
 
     def abandon(self) -> None:
         """Leave nothing behind."""
@@ -69,6 +84,25 @@ class VideoFileWriter:
             self._writer.release()
         with suppress(MienError):  # `replacing` removes its temporary file on an error, and passes the error on
             self._stack.__exit__(MienError, MienError("abandoned"), None)
+
+
+def recover(path: Path) -> tuple[list[Path], list[Path]]:
+    """Name what killed processes left of recordings to `path`; what does not play goes. Return the named, the removed.
+
+    Raises OSError.
+    """
+    quiet_opencv()
+    named, removed = [], []
+    with left_behind(path) as found:
+        for temporary in found:
+            if _readable(temporary):
+                named.append(keep(temporary, path))
+            else:
+                temporary.unlink(missing_ok=True)
+                removed.append(temporary)
+    if found:
+        fsync_directory(path.parent)
+    return named, removed
 
 
 def _fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -61,9 +61,22 @@ class StopRequest:
             self._interrupts = False
 
 
+def outlive_export_requests() -> None:
+    """Have SIGUSR1 ask nothing of a stream that does not count yet, in place of ending it.
+
+    A handler, and not SIG_IGN, which children would inherit through exec. Only the main thread may catch signals.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, _nothing)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Be a handler: there is nothing to export yet, or nothing any more."""
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Yield what SIGTERM, SIGINT and SIGHUP set; the old handlers come back afterwards.
+    """Yield what SIGTERM, SIGINT and SIGHUP set; SIGUSR1 sets nothing. The old handlers come back afterwards.
 
     Only the main thread may catch signals: in another one nothing is ever asked. 4 s after SIGTERM or SIGINT, with the
     body still running, `overdue` is called and the process ends with 1; with 0 where there is none yet.
@@ -72,7 +85,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    handlers = {signal.SIGTERM: stop.ask, signal.SIGINT: stop.ask, signal.SIGHUP: stop.ask_reload}
+    handlers = {signal.SIGTERM: stop.ask, signal.SIGINT: stop.ask, signal.SIGHUP: stop.ask_reload,
+                signal.SIGUSR1: _nothing}
     ours, kernels = socket.socketpair()
     kernels.setblocking(False)
     ended = threading.Event()

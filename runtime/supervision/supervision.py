@@ -19,10 +19,12 @@ from runtime.sinks.sinks import Sinks
 from runtime.stream_config import SupervisionConfig
 from runtime.supervision.health import CAMERA, Change, Health
 from runtime.supervision.memory_slope import MemorySlope, resident_memory
+from runtime.supervision.power import thermal_alerts
 from runtime.supervision.systemd import Notifier
 
 EVERY_SECONDS = 1.0
 CAMERA_SECONDS = 3.0  # a live source without a frame for so long is down; its own recovery begins at two
+HEAT_SECONDS = 10.0  # between two looks at the board's thermal alerts, some twenty small files
 SETTLED_SECONDS = 60.0  # an engine that worked for so long is forgiven what failed before
 
 
@@ -46,7 +48,7 @@ class Supervision:
         self._memory = MemorySlope(supervision.memory_slope, supervision.memory_window)
         self._began = self._seen = time.monotonic()
         self._frames = 0
-        self._due = 0.0
+        self._due = self._heat_due = 0.0
         health.tell = self._tell
 
     def begin(self) -> None:
@@ -73,6 +75,7 @@ class Supervision:
             return
         self._due = now + EVERY_SECONDS
         self._watch_camera(now)
+        self._watch_heat(now)
         self._sinks.report()
         if now - self._began > SETTLED_SECONDS:
             self._pieces["reading"].failures.settled()
@@ -111,7 +114,13 @@ class Supervision:
             self._frames, self._seen = frames, now
         missing = source.live and now - self._seen > CAMERA_SECONDS
         why = f": {source.why}" if source.why else ""
-        self._health.report(CAMERA, f"no frame for {CAMERA_SECONDS:g} s{why}" if missing else "")
+        self._health.report(CAMERA, f"no usable frame for {CAMERA_SECONDS:g} s{why}" if missing else "")
+
+    def _watch_heat(self, now: float) -> None:
+        if now >= self._heat_due:
+            self._heat_due = now + HEAT_SECONDS
+            raised = ", ".join(thermal_alerts())
+            self._health.report("heat", f"the board raises {raised}: it may be slowed" if raised else "")
 
     def _tell(self, change: Change) -> Any:
         self._sinks.event("health", before=change.before, state=change.state, troubles=change.troubles)

@@ -19,7 +19,7 @@ from kiosk import events_in, finish, has_event, start, wait_until, write_config
 
 from runtime import privacy
 from runtime.errors import BadConfig
-from runtime.privacy import RecordingConfig, require_permission
+from runtime.privacy import RecordingConfig, require_permission, why_not_record
 from runtime.sinks.video import VideoFileWriter
 from runtime.stream import run_stream
 from runtime.stream_config import StreamConfig, load_config
@@ -102,6 +102,13 @@ def test_a_live_source_is_not_recorded_without_a_permission_that_holds_now(
     until: str, moment: datetime, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at(monkeypatch, moment)
+    assert found in f"found {why_not_record(RecordingConfig(until, PURPOSE if until else ''))}"
+
+
+@pytest.mark.parametrize(("until", "found"), [
+    ("", "found no permission"), ("2027-03-01T00:00:00+00:00", "longer than 31 days")])
+def test_a_permission_that_never_held_is_refused(until: str, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at(monkeypatch, NOON)
     with pytest.raises(BadConfig, match=found) as caught:
         require_permission(RecordingConfig(until, PURPOSE if until else ""))
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
@@ -153,3 +160,53 @@ def test_a_recording_ends_with_its_permission_and_the_stream_goes_on(
     assert summary.frames == 60
     video = cv2.VideoCapture(str(tmp_path / "v.avi"))
     assert 1 <= video.get(cv2.CAP_PROP_FRAME_COUNT) < 20
+
+
+def test_a_restart_after_the_permissions_end_runs_without_the_video(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, NOON)
+    (tmp_path / "v.avi").write_bytes(b"of the run before")
+    summary = run_stream(live(tmp_path, tiny_model, RecordingConfig("2026-12-24T11:00:00Z", PURPOSE), 5))
+    told = [(e["state"], e["found"]) for e in events_in(tmp_path / "e.jsonl") if e["event"] == "recording"]
+    assert summary.frames == 5 and told == [("ended", "one that ended at 2026-12-24T11:00:00Z")]
+    assert [p.read_bytes() for p in tmp_path.glob("*v*.avi")] == [b"of the run before"]
+
+
+def test_a_restart_keeps_the_recording_of_the_run_before_and_names_what_a_killed_one_left(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    at(monkeypatch, NOON)
+    config = live(tmp_path, tiny_model, RecordingConfig("2026-12-24T13:00:00Z", PURPOSE), 5)
+    run_stream(config)
+    first = (tmp_path / "v.avi").read_bytes()
+    (tmp_path / ".v.avi.0a1b2c3d.avi").write_bytes(first)
+    (tmp_path / ".v.avi.0a1b2c3e.avi").write_bytes(b"")
+    run_stream(config)
+    told = [(e["state"], e.get("file")) for e in events_in(tmp_path / "e.jsonl") if e["event"] == "recording"]
+    assert told[1:] == [("recovered", "v.000002.avi"), ("removed", ".v.avi.0a1b2c3e.avi"), ("began", None)]
+    assert (tmp_path / "v.avi").read_bytes() == (tmp_path / "v.000002.avi").read_bytes() == first
+    assert sorted(p.name for p in tmp_path.glob("*v*.avi")) == ["v.000002.avi", "v.000003.avi", "v.avi"]
+    assert caplog.text.count("a killed stream left a recording") == 2
+
+
+def test_a_permission_that_ended_holds_for_every_name(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at(monkeypatch, NOON)
+    run_stream(live(tmp_path, tiny_model, RecordingConfig("2026-12-24T13:00:00Z", PURPOSE), 5))
+    (tmp_path / "v.avi").rename(tmp_path / ".v.avi.0a1b2c3d.avi")
+    run_stream(live(tmp_path, tiny_model, RecordingConfig("2026-12-24T11:00:00Z", PURPOSE), 5))
+    assert [p.name for p in tmp_path.glob("*v*.avi")] == ["v.avi"], "what was left has a name, and nothing is new"
+
+
+def test_a_recording_begins_once_the_clock_is_set(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = iter(range(10**6))
+    monkeypatch.setattr(privacy, "now", lambda: NOON if next(asked) > 40 else datetime(1970, 1, 1, tzinfo=timezone.utc))
+    summary = run_stream(live(tmp_path, tiny_model, RecordingConfig("2026-12-24T13:00:00Z", PURPOSE), 60))
+    told = [e["state"] for e in events_in(tmp_path / "e.jsonl") if e["event"] == "recording"]
+    video = cv2.VideoCapture(str(tmp_path / "v.avi"))
+    assert summary.frames == 60 and told == ["began"]
+    assert 1 <= video.get(cv2.CAP_PROP_FRAME_COUNT) < 60

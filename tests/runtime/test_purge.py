@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from dashboard_page import publish, write_events
 
@@ -16,12 +17,14 @@ from runtime.errors import BadInput, MienError, Unavailable
 from runtime.purge import delete, kinds_of, look, no_stream, seconds_of
 from runtime.sinks.event_files import EventFiles
 from runtime.sinks.events import EventLog
+from runtime.sinks.video import VideoFileWriter
 from runtime.stream_config import StreamConfig, load_config
 from runtime.supervision.instance_lock import only_instance
 
-OURS = ("e.jsonl", "e.jsonl.000000000007", "v.mp4", ".v.mp4.0a1b2c3d.mp4", "state/ranges.hist",
-        "state/.ranges.hist.0a1b2c3d.hist", "page/status.json", "page/preview.jpg", "page/.preview.jpg.tmp")
-OTHERS = ("e.jsonl.bak", "e.jsonlx", "xe.jsonl", "e.jsonl.00000000000a", "v.mp4.txt", "w.mp4", ".v.mp4.tmp",
+OURS = ("e.jsonl", "e.jsonl.000000000007", "v.mp4", ".v.mp4.0a1b2c3d.mp4", "v.000002.mp4",
+        "state/ranges.hist", "state/.ranges.hist.0a1b2c3d.hist", "page/status.json", "page/preview.jpg",
+        "page/.preview.jpg.tmp")
+OTHERS = ("e.jsonl.bak", "e.jsonlx", "xe.jsonl", "e.jsonl.00000000000a", "v.mp4.txt", "v.2.mp4", "w.mp4", ".v.mp4.tmp",
           "state/engine-failures.json", "state/ranges.hist.old", "page/status.json.bak", "other/e.jsonl")
 
 
@@ -100,12 +103,46 @@ def test_a_running_stream_is_not_disturbed(config: Path) -> None:
     assert there(config.parent) == {*OURS, *OTHERS}
 
 
+def test_a_stream_that_only_records_is_not_disturbed(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("{source: '0', video: v.avi}")
+    (tmp_path / "v.avi").write_bytes(b"an earlier one")
+    writer = VideoFileWriter(tmp_path / "v.avi", 10.0, keeps=True)
+    writer.write(np.zeros((48, 64, 3), np.uint8))
+    before = there(tmp_path)
+    assert main(["purge", "--config", str(tmp_path / "s.yaml"), "--yes"]) == 3 and there(tmp_path) == before
+    writer.finish()
+    assert main(["purge", "--config", str(tmp_path / "s.yaml"), "--yes"]) == 0 and there(tmp_path) == set()
+
+
 def test_what_a_running_stream_no_longer_writes_may_go(config: Path) -> None:
     week_ago = time.time() - 8 * 86400
     os.utime(config.parent / OURS[1], (week_ago, week_ago))
     with only_instance(config.parent / "state"):
         assert main(["purge", "--config", str(config), "--older-than", "7d", "--yes"]) == 0
     assert not (config.parent / OURS[1]).exists()
+
+
+def test_a_quiet_streams_own_files_stay_and_keep_nothing_else(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    week_ago = time.time() - 8 * 86400
+    for name in OURS:
+        os.utime(config.parent / name, (week_ago, week_ago))
+    with only_instance(config.parent / "state"):
+        assert main(["purge", "--config", str(config), "--older-than", "7d", "--yes"]) == 0
+    assert {*OURS} - there(config.parent) == {"e.jsonl.000000000007", "v.mp4", "v.000002.mp4"}
+    assert f"{config.parent / 'e.jsonl'}  is a running stream's and stays" in capsys.readouterr().err
+
+
+def test_a_service_whose_state_is_not_known_here_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                         monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    (tmp_path / "s.yaml").write_text("{source: '0', events: e.jsonl}")
+    assert main(["purge", "--config", str(tmp_path / "s.yaml")]) == 0
+    assert "ranges.hist was not looked for" in capsys.readouterr().err
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    assert main(["purge", "--config", str(tmp_path / "s.yaml")]) == 0
+    assert "not looked for" not in capsys.readouterr().err
 
 
 def test_a_dashboard_that_runs_lets_go_of_what_is_purged_and_is_to_be_restarted(

@@ -213,12 +213,28 @@ def test_a_signal_while_the_stream_opens_ends_it_cleanly(
     running = subprocess.Popen([sys.executable, PROGRAM, "--config", config, "--json"], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     wait_until(lambda: started.exists() and started.read_text(), running)
+    running.send_signal(signal.SIGUSR1)  # asks for histograms, of which there are none yet
     running.send_signal(stop)
     out, told = running.communicate(timeout=30)
     assert (running.returncode, out, told.count("\n")) == (0, "", 1)
     assert "nothing was begun" in told, "given up, not ended by the guard, which says nothing"
     assert set(tmp_path.iterdir()) - before == {started, tmp_path / "state"}, "no events, no video, no temporary file"
     wait_until(lambda: not alive(int(started.read_text())))
+
+
+@pytest.mark.parametrize("how", [[str(PROGRAM)], ["-m", "mien", "stream"]], ids=["program", "verb"])
+def test_a_request_for_histograms_while_libraries_load_ends_nothing_and_no_child_inherits_that(
+    tmp_path: Path, how: list[str]
+) -> None:
+    (tmp_path / "numpy.py").write_text("""
+import os, signal, subprocess, sys
+os.kill(os.getpid(), signal.SIGUSR1)
+child = subprocess.run([sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGUSR1)"])
+os._exit(7 if child.returncode == -signal.SIGUSR1 else 8)
+""")
+    done = subprocess.run([sys.executable, *how, "--config", "s.yaml"], cwd=ROOT, check=False, capture_output=True,
+                          env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 7, done.stderr
 
 
 def test_a_library_that_hangs_while_the_stream_opens_is_left_by_the_guard(tmp_path: Path) -> None:

@@ -70,6 +70,27 @@ def test_a_drawn_scene_arrives_as_it_was_drawn() -> None:
     assert list(seen.source) == [], "a closed source yields nothing"
 
 
+def test_a_capture_process_that_crashes_leaves_no_core() -> None:
+    program = ("import ctypes, os, resource, socket\n"
+               "from runtime.camera import capture_child, request, ring\n"
+               "ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n"
+               "ours.send(request.CaptureRequest('v4l2', 'x', address='/dev/none').to_json())\n"
+               "ours.shutdown(socket.SHUT_WR)\n"
+               "capture_child.main(os.getppid(), theirs.detach(), ring.create_ring())\n"
+               "print(*resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.split() == ["0", "0", "0"]  # both limits; PR_GET_DUMPABLE, which exec had set again
+
+
+def test_a_camera_that_shows_nothing_says_what_is_wrong_with_its_pictures() -> None:
+    seen = Watched("pipe:64x48:cat /dev/zero", REFUSING)
+    try:
+        seen.until(lambda: seen.source.why)
+        assert seen.source.why == "the picture is dark" and not seen.frames
+    finally:
+        seen.source.close()
+
+
 def test_closing_leaves_no_process_and_no_descriptor() -> None:
     def descriptors() -> int:
         return len(os.listdir("/proc/self/fd"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import threading
@@ -13,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from runtime import privacy
+from runtime.errors import BadInput, Unavailable
 from runtime.sinks.event_files import EventFile, EventFiles, next_sequence, rotated_files
-from runtime.sinks.events import EventLog
+from runtime.sinks.events import EventLog, now_utc
 
 SMALL = EventFiles(rotate_mb=0.001, keep=2, fsync="never")  # 1,048 bytes: about seven lines
 
@@ -254,3 +257,118 @@ def test_without_a_thread_left_the_sync_is_done_at_once(tmp_path: Path, monkeypa
         file.append(b'{"seq": 0}\n', 0)
     file.close()
     assert (tmp_path / "e.jsonl").read_bytes().count(b"\n") == 3
+
+
+def damaged(path: Path, head: bytes, lines: int = 60) -> int:
+    """Write events, and something else over the first of them; return how many stay whole."""
+    fill(path, EventFiles(), lines)
+    content = path.read_bytes()
+    path.write_bytes(head + content[len(head):])
+    return len(content[len(head):].splitlines()) - 1
+
+
+@pytest.mark.parametrize("head", [b"\0" * 4096, b"\x93\xfe\r\n{" * 819, b"\0" * 8 + b"\xff" * 600], ids=len)
+@pytest.mark.parametrize("torn", [b"", b'{"seq":60,"ev', b"\0" * 300])
+def test_a_file_whose_beginning_is_damaged_is_gone_on_with(tmp_path: Path, head: bytes, torn: bytes) -> None:
+    path = tmp_path / "e.jsonl"
+    whole = damaged(path, head)
+    before = path.read_bytes()
+    path.write_bytes(before + torn)
+    fill(path, EventFiles(), 1)
+    assert path.read_bytes().startswith(before) and json.loads(path.read_bytes().splitlines()[-1])["seq"] == 60
+    assert path.read_bytes()[len(head):].count(b"\n") == whole + 1 + 1
+
+
+@pytest.mark.parametrize("content", [
+    b'diary\n{"seq":1,"name":"mine"}\n', b'[\n{"seq":3}\n', b"\0" * 600 + b"CD001\n" * 30, b"\0\0\0\x18ftypisom",
+    b'title\n{"seq":1,"event":"start","boot":"b","run":"r","time":"t","monotonic":1.5}\nthe end\n'])
+def test_another_kind_of_file_stays_as_it_was(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "e.jsonl").write_bytes(content)
+    with pytest.raises(BadInput, match="another kind of file"):
+        EventFile(tmp_path / "e.jsonl", EventFiles())
+    assert (tmp_path / "e.jsonl").read_bytes() == content
+
+
+@pytest.mark.parametrize("rest", [b"", b'0.25}]}', b'0.25}]}\n'])
+def test_zeros_with_at_most_the_rest_of_a_line_are_begun_anew(tmp_path: Path, rest: bytes) -> None:
+    (tmp_path / "e.jsonl").write_bytes(b"\0" * 4096 + rest)
+    fill(tmp_path / "e.jsonl", EventFiles(), 1)
+    assert sequences(tmp_path / "e.jsonl") == [0]
+
+
+def test_a_damaged_file_is_rotated_by_its_first_whole_event_and_over_no_other(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    (tmp_path / "e.jsonl.000000000000").write_text("earlier\n")
+    whole = damaged(path, b"\0" * 4096)
+    fill(path, EventFiles(rotate_mb=0.001), 1)
+    assert [f.name for f in rotated_files(path)] == ["e.jsonl.000000000000", f"e.jsonl.{60 - whole:012d}"]
+    assert (tmp_path / "e.jsonl.000000000000").read_text() == "earlier\n"
+
+
+def test_a_file_that_is_held_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    """As `mien purge` holds it: the lock, then the file is deleted, then the lock goes."""
+    path = tmp_path / "e.jsonl"
+    fill(path, EventFiles(), 3)
+    holding = os.open(path, os.O_RDONLY)
+    fcntl.flock(holding, fcntl.LOCK_EX)
+
+    def purge() -> None:
+        path.unlink()
+        os.close(holding)
+
+    timer = threading.Timer(0.3, purge)
+    timer.start()
+    log = EventLog(path)
+    timer.join()
+    assert log.write("start", {}) and sequences(path) == [0], "not into the file that is gone"
+    log.close()
+
+
+def test_a_file_that_is_deleted_between_opening_and_locking_is_not_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = tmp_path / "e.jsonl", fcntl.flock
+    fill(path, EventFiles(), 3)
+
+    def purged_before(handle: int, how: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", lock)
+        path.unlink()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", purged_before)
+    log = EventLog(path)
+    assert log.write("start", {}) and sequences(path) == [0]
+    log.close()
+
+
+def test_a_file_that_another_took_meanwhile_costs_a_running_stream_no_wait(tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    log = EventLog(path)
+    path.unlink()
+    other = EventFile(path, EventFiles())
+    log.turn()
+    assert not log.write("faces", {}) and "in use" in log.trouble
+    with pytest.raises(Unavailable):
+        EventFile(path, EventFiles())
+    other.close()
+    log._retry_at = 0.0  # a second later
+    assert log.write("faces", {}) and sequences(path) == [0, 1] and not log.trouble
+    log.close()
+
+
+def line_of(boot: int, monotonic: float, sequence: int) -> str:
+    return json.dumps({"seq": sequence, "event": "faces", "boot": f"b{boot}", "run": "r", "time": now_utc(),
+                       "monotonic": monotonic}, separators=(",", ":"))
+
+
+@pytest.mark.parametrize(("hours", "rotated"), [(29, 1), (31, 0)])
+def test_a_clock_that_begins_anew_with_each_boot_rotates_by_the_time_in_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: float, rotated: int
+) -> None:
+    """Three boots of ten hours; the clock says of the first event, and of the last, that it was just now."""
+    monkeypatch.setattr(privacy, "now", lambda: datetime(1970, 1, 1, 0, 1, tzinfo=timezone.utc))
+    path = tmp_path / "e.jsonl"
+    path.write_text("".join(line_of(boot, 30.0 + at * 3600, 3 * boot + at // 5) + "\n"
+                            for boot in range(3) for at in (0, 5, 10)))
+    fill(path, EventFiles(rotate_hours=hours), 1)
+    assert len(rotated_files(path)) == rotated

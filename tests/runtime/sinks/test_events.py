@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from runtime.camera.source import Frame
-from runtime.errors import BadInput
+from runtime.errors import UNAVAILABLE, BadInput, Unavailable
 from runtime.expressions import Expression
 from runtime.faces.detector import Faces
 from runtime.sinks.events import EventLog
@@ -112,10 +112,12 @@ def test_a_file_that_holds_no_events_is_left_alone(tmp_path: Path, content: byte
     assert path.read_bytes() == content
 
 
-def test_two_streams_never_share_a_file(tmp_path: Path) -> None:
+def test_two_streams_never_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("runtime.sinks.events.IN_USE_SECONDS", 0.1)
     first = EventLog(tmp_path / "e.jsonl")
-    with pytest.raises(BadInput, match="in use by another"):
+    with pytest.raises(Unavailable, match="in use by another") as caught:
         EventLog(tmp_path / "e.jsonl")
+    assert caught.value.exit_code == UNAVAILABLE, "a supervisor tries again"
     first.close()
     EventLog(tmp_path / "e.jsonl").close()
 
@@ -189,3 +191,21 @@ def test_what_comes_after_the_end_is_lost_and_counted(tmp_path: Path) -> None:
     log.close()
     assert not log.write("late", {})
     assert (log.lost, len(lines(tmp_path / "e.jsonl"))) == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "replaced"])
+def test_a_file_that_is_taken_away_is_noticed_before_it_rotates(how: str, tmp_path: Path) -> None:
+    path = tmp_path / "e.jsonl"
+    log = EventLog(path)
+    log.write("x", {})
+    log.turn()
+    if how == "removed":
+        path.unlink()
+    else:
+        path.rename(tmp_path / "aside")
+    if how == "replaced":
+        path.write_text('{"seq":0,"event":"x"}\n')
+    log.turn()
+    assert log.write("x", {}) and not log.trouble
+    log.close()
+    assert [event["seq"] for event in lines(path)] == ([0, 1] if how == "replaced" else [1])

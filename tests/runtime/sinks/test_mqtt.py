@@ -124,6 +124,28 @@ def test_events_wait_for_a_broker_that_comes_later(tmp_path: Path, port: int) ->
 
 
 @needs_broker
+def test_the_last_health_is_retained_though_the_queue_was_full(tmp_path: Path, port: int) -> None:
+    with closing(MqttSink(config_for(port, queue=3), {})) as sink:
+        for state in ("camera-down", "degraded", "running"):
+            sink.publish("health", f'{{"state":"{state}"}}\n'.encode())
+        assert sink.dropped == 3, "one change fits, in both its topics, and half of the next"
+        sink.turn()
+        assert sink.dropped == 3, "what finds no room yet is not dropped again each second"
+        running = start_broker(tmp_path, port)
+        try:
+            with closing(Reader(port)) as reader:
+                wait_until(lambda: sink.trouble == "" and not sink._waiting and sink._has_room())
+                sink.turn()
+                wait_until(lambda: reader.heard.get("kiosk/health", [b""])[-1] == b'{"state":"running"}')
+            with closing(Reader(port)) as late:
+                wait_until(lambda: late.heard.get("kiosk/health"))
+                assert late.heard["kiosk/health"] == [b'{"state":"running"}']
+        finally:
+            running.kill()
+            running.wait()
+
+
+@needs_broker
 def test_events_that_come_while_it_connects_wait_for_the_older_ones(broker: object, port: int) -> None:
     # the broker's answer is held back, so that every event after the tenth meets a connection that is half made
     with (closing(Reader(port)) as reader, closing(Relay(port)) as relay,

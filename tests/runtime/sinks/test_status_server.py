@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -113,6 +114,32 @@ def test_slow_readers_are_capped_and_given_up(
     assert capfd.readouterr().err == ""
 
 
+def test_strangers_keep_none_of_this_machines_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger is played by loopback: the server takes 127.0.0.2, from which it connects, for another machine."""
+    ours = status_server._Server._is_ours
+    monkeypatch.setattr(status_server._Server, "_is_ours",
+                        lambda self, client: client[0] != "127.0.0.2" and ours(self, client))
+    with closing(StatusServer("0.0.0.0", 0, {"/readyz": lambda: Page(200, b"ready\n")})) as serving:
+        strangers = [socket.create_connection(("127.0.0.1", serving.port), 10, ("127.0.0.2", 0))
+                     for _ in range(MAX_CONNECTIONS + 1)]
+        try:
+            assert strangers[-1].recv(1) == b"", "one stranger too many is closed"
+            assert status_of(ask(serving, get("/readyz"))) == 200
+        finally:
+            for each in strangers:
+                each.close()
+
+
+@pytest.mark.parametrize(("client", "served", "ours"), [
+    ("127.0.0.1", "0.0.0.0", True), ("::ffff:127.0.0.1", "::", True), ("::1", "::", True),
+    ("192.0.2.5", "192.0.2.5", True), ("192.0.2.6", "192.0.2.5", False), ("::ffff:192.0.2.6", "::", False),
+    ("fe80::1%eth0", "::", False)])
+def test_this_machine_is_told_from_strangers(client: str, served: str, ours: bool) -> None:
+    server = status_server._Server.__new__(status_server._Server)
+    server.server_address = (served, 9100)
+    assert server._is_ours((client, 40000)) is ours
+
+
 def test_a_system_without_threads_costs_no_place(server: StatusServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -122,6 +149,33 @@ def test_a_system_without_threads_costs_no_place(server: StatusServer, monkeypat
         for _ in range(MAX_CONNECTIONS + 1):
             assert ask(server, b"GET /livez HTTP/1.1\r\n\r\n") == b""
     assert status_of(ask(server, b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")) == 200
+
+
+def test_without_a_descriptor_left_the_server_rests_between_attempts_and_says_so_once(
+    server: StatusServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries, rests = [], list[float]()
+
+    def accept(self: socket.socket) -> None:
+        tries.append(self)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        time.sleep(0.01)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(socket.socket, "accept", accept)
+        patched.setattr(status_server, "time", SimpleNamespace(monotonic=time.monotonic, sleep=rest))
+        waiting = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        waiting.sendall(get("/livez"))
+        deadline = time.monotonic() + 10
+        while len(rests) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    with waiting:
+        assert status_of(waiting.recv(1000)) == 200, "who waited meanwhile is answered"
+    assert len(tries) == len(rests) >= 3 and set(rests) == {status_server.EXHAUSTED_SECONDS}
+    assert caplog.text.count("Too many open files; readers wait") == 1
 
 
 def test_a_drip_of_bytes_does_not_stretch_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

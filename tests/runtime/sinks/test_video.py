@@ -58,6 +58,15 @@ def test_abandoning_after_the_end_changes_nothing(tmp_path: Path) -> None:
     assert len(read_all(tmp_path / "a.mp4")) == 1
 
 
+def test_a_video_of_somebodys_file_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    for count in (3, 1):
+        writer = VideoFileWriter(tmp_path / "a.avi", 20)
+        for _ in range(count):
+            writer.write(picture(0))
+        writer.finish()
+    assert len(read_all(tmp_path / "a.avi")) == 1 and [p.name for p in tmp_path.iterdir()] == ["a.avi"]
+
+
 def test_a_video_without_frames_leaves_no_file(tmp_path: Path) -> None:
     VideoFileWriter(tmp_path / "a.mp4", 20).finish()
     assert list(tmp_path.iterdir()) == []
@@ -96,6 +105,11 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "b").touch()
     with pytest.raises(BadInput, match="folder to write"):
         VideoFileWriter(tmp_path / "b" / "a.mp4", 20)
+
+
+def test_a_name_that_the_disk_does_not_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="File name too long"):
+        VideoFileWriter(tmp_path / ("a" * 250 + ".mp4"), 20)
 
 
 def test_a_video_the_disk_cut_short_is_no_success(tmp_path: Path) -> None:
