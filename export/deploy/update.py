@@ -80,6 +80,9 @@ def update(host: Host, plan: Plan, tell: Tell, dry_run: bool = False) -> Outcome
         return Outcome(host.name, "unreachable", done[-1] if done else "preflight", str(error), tuple(done))
     except MienError as error:
         return Outcome(host.name, "failed", done[-1] if done else "preflight", str(error), tuple(done))
+    except OSError as error:  # the bundle went from under the update; the other devices' rows stand
+        return Outcome(host.name, "failed", done[-1] if done else "preflight",
+                       f"expected the bundle to read from, found {error.filename}: {error.strerror}", tuple(done))
 
 
 def _update(host: Host, plan: Plan, step: Tell, done: list[str], dry_run: bool) -> Outcome:

@@ -101,8 +101,8 @@ def install_into(plan: RootPlan, force_depends: bool = False) -> None:
         _run(["unshare", "--mount", "sh", "-c", script, "sh", str(plan.root)], "the packages to be installed")
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    # the tool takes the password as an argument only
-    _run(["sh", str(plan.tegra / USER_TOOL), "--username", plan.user, "--password",
+    # bash, which NVIDIA's tools are written for: Debian's sh is another; the password goes as an argument only
+    _run(["bash", str(plan.tegra / USER_TOOL), "--username", plan.user, "--password",
           plan.password_file.read_text().strip(), "--accept-license"], "the first user to be made", plan.tegra)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runtime.engines.tensorrt_api import load_compiler, make_logger
+from runtime.engines.tensorrt_api import load_compiler, runtime_logger
 from runtime.errors import BadInput, MienError
 
 # How the inspector words a tensor's type, alone ("Half") or within a layout ("Channel major FP16 format where …"), and
@@ -53,7 +53,8 @@ def ask_inspector(content: bytes, target: str, shapes: Mapping[str, Sequence[int
     documentation, above). Raises MienError with TensorRT's own words.
     """
     library = load_compiler(target)
-    logger = make_logger(library)
+    logger = runtime_logger(library)
+    logger.problems.clear()
     runtime = library.Runtime(logger)
     engine = runtime.deserialize_cuda_engine(content)
     context = engine.create_execution_context() if engine is not None else None

@@ -42,6 +42,7 @@ class OpenEngine:
         self._held: ExitStack | None = None
         with ExitStack() as held:
             held.callback(self._forget_engine)
+            logger.problems.clear()  # all engines share the logger: what another one met is not this one's reason
             self._runtime: Any = library.Runtime(logger)
             self._engine: Any = self._runtime.deserialize_cuda_engine(content)
             if self._engine is None and _NO_MEMORY.search(self._words()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -42,6 +43,16 @@ def known_gpus(target: str) -> list[str]:
         return []
     names = [n.lower() for n in dir(library.ComputeCapability) if n.startswith("SM") and n[2:].isdigit()]
     return sorted(names, key=lambda name: int(name[2:]))
+
+
+@cache
+def runtime_logger(library: ModuleType) -> Any:
+    """Return the one logger of all runtimes of this process; it lives as long as the process does.
+
+    TensorRT registers the first logger it is given for the whole process and may speak to it later, also when the
+    runtime that brought it is gone; each other one costs a warning (createInferRuntime, NvInferRuntime.h).
+    """
+    return make_logger(library)
 
 
 def make_logger(library: ModuleType) -> Any:

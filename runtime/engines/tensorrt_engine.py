@@ -18,7 +18,7 @@ from runtime.engines.cuda_thread import CudaThread, shared_cuda_thread
 from runtime.engines.io_tensors import padded_batch
 from runtime.engines.jit_kernels import KernelFile
 from runtime.engines.opened_engine import OpenEngine
-from runtime.engines.tensorrt_api import load_compiler, make_logger
+from runtime.engines.tensorrt_api import load_compiler, runtime_logger
 from runtime.errors import BadInput, BadModel, Unavailable
 
 # Seconds of silence after which a GPU counts as lost. A batch takes milliseconds; the first one of a size, which loads
@@ -40,7 +40,7 @@ class TensorRTEngine:
         """
         self.target, self.precision = target, precision
         library = load_compiler(target)
-        logger = make_logger(library)
+        logger = runtime_logger(library)
         _refuse_unreadable(library, logger, content, name)
         self._thread = thread or shared_cuda_thread()
         cuda = self._thread.cuda

@@ -27,8 +27,9 @@ def make_venv(slot: Path) -> str:
     """
     venv, wheels = slot / "venv", sorted((slot / "bundle" / "wheels").glob("*.whl"))
     done = slot / "venv.done"
-    if done.exists():
+    if done.exists() and (venv / "bin" / "python").exists():  # a link to a Python that an upgrade took away does not
         return "found"
+    done.unlink(missing_ok=True)
     if venv.is_symlink():
         venv.unlink()
     shutil.rmtree(venv, ignore_errors=True)  # what a kill left

@@ -263,6 +263,7 @@ class Slots:
         """Hold the prefix's lock, which the kernel takes back from a dead process. Raises BadInput."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
+            _require_owner(self.prefix)
             handle = os.open(self.prefix / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise BadInput(f"expected a folder to keep slots in, found {self.prefix}: {error.strerror}; choose another "
@@ -353,6 +354,14 @@ def _change_link(link: Path, target: Path) -> None:
     fresh.symlink_to(target)
     os.replace(fresh, link)
     fsync_directory(link.parent)
+
+
+def _require_owner(prefix: Path) -> None:
+    """Raise BadInput for another user than the prefix's, root too: the service could not lock what he made."""
+    owner = prefix.stat().st_uid
+    if os.geteuid() != owner:
+        raise BadInput(f"expected to run as the owner of {prefix} (user id {owner}), found user id {os.geteuid()}; "
+                       "log in as that user, mien as a rule, or sudo -u")
 
 
 def _numbers(version: str) -> tuple[int, ...]:

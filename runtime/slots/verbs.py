@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,10 @@ def verb_status(args: argparse.Namespace) -> int:
 
 def verb_receive(args: argparse.Namespace) -> int:
     """Read a bundle from standard input into a fresh slot, verified byte by byte on its way."""
-    return _told(args, _slots(args).receive(sys.stdin.buffer, args.force), "received")
+    from runtime.slots.sent_bytes import SentBytes
+
+    sent = io.BufferedReader(SentBytes(sys.stdin.fileno()), 1 << 20)
+    return _told(args, _slots(args).receive(sent, args.force), "received")
 
 
 def verb_verify(args: argparse.Namespace) -> int:

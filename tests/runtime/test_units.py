@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -77,6 +78,21 @@ def test_the_kiosk_may_write_its_state_only() -> None:
     assert {"ProtectSystem=strict", "NoNewPrivileges=yes", "User=mien", "DevicePolicy=closed", "StateDirectory=mien",
             "OnFailure=mien-rollback.service", "WatchdogSec=30"} <= set(text.splitlines())
     assert "MemoryMax=" in text and "ReadWritePaths" not in text
+
+
+@pytest.mark.parametrize("name", ["kiosk", "prepare"])
+@pytest.mark.parametrize("device", ["nvidia", "nvidia-frontend", "nvidiactl", "nvidia-uvm", "nvhost", "host1x-fence",
+                                    "17000000.gpu", "17000000.ga10b"])
+def test_a_gpu_driver_s_name_in_proc_devices_is_allowed(name: str, device: str) -> None:
+    allowed = re.findall(r"(?m)^DeviceAllow=char-(\S+) rw$", (UNITS / f"mien-{name}.service").read_text())
+    assert any(fnmatchcase(device, pattern) for pattern in allowed)
+
+
+def test_the_kiosk_sees_the_socket_of_csi_cameras() -> None:
+    """nvargus-daemon listens at /tmp/argus_socket; what must be written then goes where the kiosk may write."""
+    lines = (UNITS / "mien-kiosk.service").read_text().splitlines()
+    assert "PrivateTmp=yes" not in lines
+    assert {"Environment=TMPDIR=/run/mien", "RuntimeDirectory=mien"} <= set(lines)
 
 
 def test_a_kiosk_whose_engines_cannot_be_prepared_starts_all_the_same() -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
+import tempfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import BinaryIO
@@ -32,9 +34,12 @@ class Here(Host):
     def run(self, arguments: list[str], seconds: float, stdin: BinaryIO | None = None) -> tuple[int, str, str]:
         words = ["not-yet" if word == self.unknown else word for word in arguments[1:]]
         out, said = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(said), pytest.MonkeyPatch.context() as patched:
+        with (redirect_stdout(out), redirect_stderr(said), pytest.MonkeyPatch.context() as patched,
+              tempfile.TemporaryFile() as sent):  # a descriptor, as ssh gives
             if stdin:
-                patched.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.read())))
+                shutil.copyfileobj(stdin, sent)
+                sent.seek(0)
+                patched.setattr("sys.stdin", io.TextIOWrapper(sent))
             try:
                 code = mien.main(words)
             except SystemExit as error:  # argparse's
@@ -97,6 +102,13 @@ def test_a_rollback_that_cannot_be_ended_keeps_no_good_bundle_away(device: Here,
     found = update(device, plan, lambda *step: steps.append(step))
     assert found.outcome == "committed" and slots.current() == release.manifest.slot(), (found, steps)
     assert any(name == "watch" and "found exit 1" in detail for name, detail in steps)
+
+
+def test_a_bundle_that_vanishes_fails_its_device_alone(device: Here, release: Release) -> None:
+    plan = plan_of(release, "true")
+    release.path.unlink()
+    found = update(device, plan, lambda *_: None)
+    assert found.outcome == "failed" and found.detail.endswith("No such file or directory"), found
 
 
 def test_a_device_where_nobody_would_restart_the_service_is_told_before_anything_is_sent(

@@ -15,7 +15,7 @@ import pytest
 from bundles import NEEDED, kiosk_files, kiosk_wheels, make_key, trust, write_kiosk
 
 from export.bundle.contents import units
-from export.forms.deb_from_bundle import deb_of, open_bundle
+from export.forms.deb_from_bundle import SCRIPTS, deb_of, open_bundle
 from runtime.slots.slot_runtime import BORROWED
 
 STAND_INS = {
@@ -139,3 +139,11 @@ def test_an_upgrade_from_a_package_whose_venv_is_a_folder_goes_through(machine: 
     machine.unpack("1.5.0")
     assert machine.configure() == 0 and machine.runs() == "1.5.0"
     assert venv.resolve() == (machine.place / "opt/current/venv").resolve()
+
+
+def test_a_purge_ends_where_a_disk_of_its_own_cannot_be_removed(tmp_path: Path) -> None:
+    for name, code in (("rm", 1), ("rmdir", 0), ("systemctl", 0)):  # rm: what a mount point answers
+        (tmp_path / name).write_text(f"#!/bin/sh\nexit {code}\n")
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(["/bin/sh", str(SCRIPTS / "postrm"), "purge"], env={"PATH": str(tmp_path)}, check=False)
+    assert done.returncode == 0

@@ -9,8 +9,9 @@ import pytest
 from bundles import kiosk_files
 
 import mien
+from export.forms import rootfs
 from export.forms.deb_file import Deb, write_deb
-from export.forms.rootfs import INSTALL, PLACE, plan_root
+from export.forms.rootfs import INSTALL, PLACE, USER_TOOL, install_into, plan_root
 from runtime.errors import BadInput
 
 
@@ -96,3 +97,13 @@ def test_what_is_missing_is_said_before_anything_is_done(
 def test_no_service_starts_in_the_root_and_nothing_stays_there() -> None:
     script = INSTALL.format(place=PLACE, flags="")
     assert "exit 101" in script and f'rm -rf "$root/{PLACE}" "$root/usr/sbin/policy-rc.d"' in script
+
+
+def test_nvidias_tool_is_run_by_the_shell_that_it_is_written_for(tegra: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's sh knows neither arrays nor `function`."""
+    (tegra / USER_TOOL).write_text('function asked { all=("$@"); echo "${all[1]}" > asked; }\nasked "$@"\n')
+    run = rootfs._run
+    monkeypatch.setattr(rootfs, "_run", lambda command, *rest: None if command[0] == "unshare" else run(command, *rest))
+    kiosk, password = tegra.parent / "mien-kiosk_1.4.0_arm64.deb", tegra.parent / "password"
+    install_into(plan_root(tegra, kiosk, None, "site", password))
+    assert (tegra / "asked").read_text() == "site\n"

@@ -51,6 +51,29 @@ def test_bytes_that_are_no_engine_are_refused_with_tensorrts_words(bench: Bench,
     assert bench.cuda.held() == {}
 
 
+def test_all_engines_speak_to_one_logger_which_outlives_them(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    met, make = [], bench.library.Runtime
+
+    def runtime(logger: Any) -> Any:
+        met.append(id(logger))
+        return make(logger)
+
+    runtime.get_engine_validity = make.get_engine_validity  # type: ignore[attr-defined]
+    monkeypatch.setattr(bench.library, "Runtime", runtime)
+    bench.open().close()
+    kept = [object() for _ in range(1000)]  # what was freed would be used again
+    bench.open().close()
+    assert len(set(met)) == 1 and len(met) == 4 and kept
+
+
+def test_what_one_engine_met_is_not_anothers_reason(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BadModel, match="magicTag"):
+        bench.open(TINY_ENGINE[5:])
+    monkeypatch.setattr(bench.library.Runtime, "deserialize_cuda_engine", lambda self, content: None)
+    with pytest.raises(BadModel, match="no reason given"):
+        bench.open()
+
+
 def test_an_engine_of_another_version_and_gpu_is_refused_before_it_is_loaded(bench: Bench) -> None:
     bench.behaviour.validity = 1 | 2
     with pytest.raises(BadModel, match="version mismatch, unsupported cc; build it again"):

@@ -318,3 +318,15 @@ def test_a_rename_that_a_kill_left_unflushed_is_flushed_before_it_is_written_dow
     else:
         slots.recover(nothing)
     assert (slots.prefix, lines) in flushed and len(slots.journal.read()) == lines + 1
+
+
+def test_another_user_than_the_owner_changes_nothing(
+    slots: Slots, bring: Bring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root over ssh: the lock, the slot and the journal would be root's, and the service's timer locked out."""
+    slot = bring("1.0")
+    before = sorted(path.name for path in slots.prefix.iterdir())
+    monkeypatch.setattr(os, "geteuid", lambda: slots.prefix.stat().st_uid + 1)
+    with pytest.raises(BadInput, match=r"as the owner of .* found user id"):
+        slots.verify(slot)
+    assert sorted(path.name for path in slots.prefix.iterdir()) == before
