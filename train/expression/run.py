@@ -64,7 +64,8 @@ def train_expression(recipe: Recipe, faces: LabelledFaces, out: Path, resume: bo
     if start is not None:
         facts["started_from"] = start_from(network, start, faces.label_names, new_head)
     task = ExpressionTask(parts.training, parts.choosing or parts.reported, recipe, parts.choosing is not None,
-                          [teacher.to(device) for teacher, _ in opened])
+                          [teacher.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                           for teacher, _ in opened])
     return fit(network, task, recipe, out, facts, resume, group, device)
 
 
