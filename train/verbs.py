@@ -184,23 +184,23 @@ def verb_report(args: argparse.Namespace) -> int:
 
 def verb_results(args: argparse.Namespace) -> int:
     """Set runs side by side, each beside its paper's figure: a Markdown table, results.json and a chart a data set."""
-    import dataclasses
-
     from runtime.durable import write_text
-    from runtime.machine import describe_machine
     from train.expression.pictures.ablation import draw_ablation
     from train.expression.pictures.style import save_png
+    from train.expression.results_record import FILE, as_record, joined, read_rows
     from train.expression.results_table import as_bars, as_markdown, gather
     from train.expression.run_figures import require_figures, runs_in
     from train.expression.run_history import read_run
 
-    runs = [(path, read_run(path)) for given in args.runs for path in runs_in(given)]
-    rows = gather([(run, require_figures(path, run, args.data, args.views)) for path, run in runs])
-    record = {"rows": [dataclasses.asdict(row) for row in rows], "made_on": describe_machine()}
+    tables = [path for path in args.runs if path.name.endswith(".json")]
+    runs = [(path, read_run(path)) for given in args.runs if given not in tables for path in runs_in(given)]
+    measured = gather([(run, require_figures(path, run, args.data, args.views)) for path, run in runs])
+    rows = joined([row for table in tables for row in read_rows(table)], measured)
+    record = as_record(rows)
     say(as_markdown(rows).rstrip())
     if args.out:
         write_text(args.out / "results.md", as_markdown(rows))
-        write_text(args.out / "results.json", json.dumps(record, indent=2, allow_nan=False) + "\n")
+        write_text(args.out / FILE, json.dumps(record, indent=2, allow_nan=False) + "\n")
         for data in dict.fromkeys(row.data for row in rows):
             tested = ", ".join(dict.fromkeys(row.reported_on for row in rows if row.data == data))
             save_png(draw_ablation(as_bars(rows, data), f"{data} ({tested}), single view"),
@@ -261,7 +261,8 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--out", type=Path, help="the page; RUN/report.html")
 
     p = verb("results", verb_results)
-    p.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the --out of mien train or cross-validate")
+    p.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the --out of mien train or cross-validate, or "
+                   "an earlier results.json: its rows come first, but for those measured anew")
     p.add_argument("--data", type=Path, help="measure what a run's figures folder does not hold yet")
     p.add_argument("--views", choices=VIEWS, help="instead of each recipe's")
     p.add_argument("--out", type=Path, help="where results.md, results.json and the charts go")

@@ -7,7 +7,6 @@ best. Paper B's two SFEW figures are the first and the last of its table.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,13 +33,13 @@ class PaperFigure:
     data: str
     split: str
     network: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     views: Views = "single"
     spread: float | None = None  # standard deviation over folds
     note: str = ""
 
 
-def _a(what: str, accuracy: float, network: str, options: Mapping[str, Any]) -> PaperFigure:
+def _a(what: str, accuracy: float, network: str, options: dict[str, Any]) -> PaperFigure:
     return PaperFigure("A", what, accuracy, "fer2013", "PrivateTest", network, options)
 
 

@@ -6,30 +6,14 @@ import dataclasses
 from typing import Any
 
 import pytest
+from made_up_runs import folds, recipe_of, report_of, run_of
 
 from runtime.errors import BadInput
 from train.expression.paper_figures import PAPER_FIGURES, SOURCES, paper_figure
 from train.expression.results_table import as_bars, as_markdown, gather
-from train.expression.run_history import Epoch, RunHistory
+from train.expression.run_history import RunHistory
 from train.networks import NETWORKS
 from train.recipe import Recipe, load_recipe
-
-
-def run_of(recipe: Recipe, epochs: int = 2, name: str = "") -> RunHistory:
-    history = tuple(Epoch(n + 1, 1.0, 0.5, 0.6, 48, 90.0) for n in range(epochs))
-    return RunHistory(name or recipe.name, {"epoch": epochs - 1}, recipe, history)
-
-
-def report_of(*, views: str = "mirror", **splits: float) -> dict[str, Any]:
-    """A report of 100 images a split, whose averaged views are a point better and whose own images two points worse."""
-    entries = {name.replace("_", "-"): {"images": 100, "accuracy": accuracy, "averaged": {"accuracy": accuracy + 0.01},
-                                        "without_training_copies": {"images": 90, "accuracy": accuracy - 0.02}}
-               for name, accuracy in splits.items()}
-    return {"network": {"parameters": 1234567}, "data": {"sha256": "0" * 64}, "views": views, "splits": entries}
-
-
-def recipe_of(network: str, data: str = "fer2013", **choices: Any) -> Recipe:
-    return Recipe("mine", network, data=data, epochs=4, **choices)
 
 
 def test_a_run_is_a_row_with_every_figure() -> None:
@@ -48,12 +32,6 @@ def test_the_table_says_how_many_epochs_there_really_were() -> None:
         "| recipe | network | parameters | epochs | minutes | PublicTest | PrivateTest | with views | without copies | "
         "the paper's |", "|---|---|---|---|---|---|---|---|---|---|",
         "| mine | improved-vgg16 | 1,234,567 | 2 of 4 | 3 | 65.0 | 67.0 | 68.0 (mirror) | 65.0 | 69.43 (A) |"]
-
-
-def folds(accuracies: list[float], **choices: Any) -> list[tuple[RunHistory, dict[str, Any]]]:
-    return [(run_of(recipe_of("light-vgg16", "ck-plus", fold=n, **choices), name=f"fold-{n}"),
-             report_of(**{f"{choices['protocol'].replace('-', '_')}_{n}": accuracy}))
-            for n, accuracy in enumerate(accuracies)]
 
 
 def test_folds_of_one_recipe_are_one_row_with_mean_spread_and_best() -> None:
