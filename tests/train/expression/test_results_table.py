@@ -121,6 +121,9 @@ def test_no_paper_has_a_network_of_our_own() -> None:
     (recipe_of("improved-vgg19", crop=44), "PrivateTest", 73.029),
     (recipe_of("light-vgg16", "ck-plus", network_options={"position": "after-pool"}), "random-90-10", 97.73),
     (recipe_of("light-vgg16", "ck-plus", network_options={"attention": "eca"}), "random-90-10", 98.35),
+    (recipe_of("light-vgg16", "rafd", network_options={"attention": "eca"}), "random-90-10", 97.26),
+    (recipe_of("light-vgg16", "rafd"), "ten-fold", 97.41),
+    (recipe_of("vgg16", "ck-plus"), "ten-fold", 94.18),
     (recipe_of("lip-vgg16", "raf-db", colour="rgb"), "test", 84.97),
     (recipe_of("lip-vgg16", "raf-db", colour="rgb", network_options={"pooling": "max"}), "test", 81.68),
 ])
