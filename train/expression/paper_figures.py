@@ -1,6 +1,7 @@
 """The accuracies that the five papers print, each with the network, data and protocol it belongs to.
 
-Typed from the papers' tables; nothing here is measured. Paper B's two SFEW figures are the first and the last of its table.
+Typed from the papers' tables; nothing here is measured. Paper B's two SFEW figures are the first and the last of its
+table.
 """
 
 from __future__ import annotations
