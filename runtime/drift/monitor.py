@@ -134,10 +134,10 @@ class DriftMonitor:
             means = {name: round(float(np.mean(values)), 6) if values else None
                      for name, values in (("agreement", self._agreed), ("kl", self._kl),
                                           ("confidence_shift", self._shift))}
-            cpu = self._cpu_seconds
+            cpu, samples = self._cpu_seconds, self._samples
         state = "failed" if self._failed else "alarm" if alarming else "learning" if learning else "watching"
-        return {"state": state, "why": self._failed, "alarming": alarming, "samples": self._samples,
-                "dropped": self._dropped, **means, "cpu_seconds": round(cpu, 3),
+        return {"state": state, "why": self._failed, "alarming": alarming, "samples": samples,
+                "dropped": self._dropped, **means, "cpu_seconds": round(cpu, 6),
                 "compared_with": "calibration" if self.knows_calibration else "first samples",
                 "ranges": self._kept.facts(), "quantities": watches}
 
@@ -184,7 +184,9 @@ class DriftMonitor:
                 self._take(reference, sample)
                 cost = time.thread_time() - began
                 self._cost = max(cost, 0.9 * self._cost)  # a slow one counts for a while
-                self._cpu_seconds += cost
+                with self._lock:  # a sample is counted with what it cost
+                    self._cpu_seconds += cost
+                    self._samples += 1
             self._kept.write_in_time(reference, now=sample == "export")
 
     def _take(self, reference: Reference, sample: Sample) -> None:
@@ -200,4 +202,3 @@ class DriftMonitor:
             self._agreed.append(agrees)
             self._kl.append(kl)
             self._shift.append(shift)
-            self._samples += 1
