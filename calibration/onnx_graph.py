@@ -50,17 +50,32 @@ def parse_model(content: bytes, name: str) -> onnx.ModelProto:
     return model
 
 
+class Names:
+    """Names that are taken, of tensors or of nodes, and new ones that are not."""
+
+    def __init__(self, taken: Iterable[str]):
+        self._taken = set(taken)
+
+    def new(self, wanted: str) -> str:
+        """Return the name wanted, with as many "_" behind it as make it nobody else's; it is taken then."""
+        while wanted in self._taken:
+            wanted += "_"
+        self._taken.add(wanted)
+        return wanted
+
+
+def tensor_names(nodes: Iterable[onnx.NodeProto], weights: Iterable[onnx.TensorProto]) -> Names:
+    """Return the names of all tensors that nodes read or make, and of weights."""
+    return Names([name for node in nodes for name in (*node.input, *node.output)] + [w.name for w in weights])
+
+
 def _name_nodes(nodes: Iterable[onnx.NodeProto]) -> None:
     """Give every node a name of its own: plans and reports speak of nodes by name; ONNX lets one be empty or shared."""
     nodes = list(nodes)
-    taken, seen = {node.name for node in nodes}, {""}
+    names, seen = Names(node.name for node in nodes), {""}
     for index, node in enumerate(nodes):
         if node.name in seen:
-            name = f"{node.name or node.op_type}_{index}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken.add(name)
+            node.name = names.new(f"{node.name or node.op_type}_{index}")
         seen.add(node.name)
 
 

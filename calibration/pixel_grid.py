@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.onnx_graph import Graph, attribute
+from calibration.onnx_graph import Graph, Names, attribute, tensor_names
 from calibration.ranges import LEVELS, Method, choose_threshold, scale_of
 from runtime.histogram import Histogram
 
@@ -122,33 +122,32 @@ def _takes_a_shift(graph: Graph, node: onnx.NodeProto, tensor: str) -> bool:
 def onto_grid(graph: Graph, grid: PixelGrid) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     """Return the graph's nodes and weights with the pixels on their grid; every tensor and layer keeps its name."""
     nodes: list[onnx.NodeProto] = []
-    weights = dict(graph.weights)
+    weights, names = dict(graph.weights), tensor_names(graph.nodes, graph.weights.values())
     for node in graph.nodes:
         if node.name in grid.between:
             if node.name == grid.between[-1]:
-                nodes += _grid_nodes(grid, weights)
+                nodes += _grid_nodes(grid, weights, names)
             continue
-        nodes.append(_shifted(graph, node, grid.shift, weights) if node.name in grid.layers else node)
+        nodes.append(_shifted(graph, node, grid.shift, weights, names) if node.name in grid.layers else node)
     return nodes, list(weights.values())
 
 
-def _grid_nodes(grid: PixelGrid, weights: dict[str, onnx.TensorProto]) -> list[onnx.NodeProto]:
-    centred, zero, scale = f"{grid.tensor}_centred", f"{grid.tensor}_zero", f"{grid.tensor}_level"
+def _grid_nodes(grid: PixelGrid, weights: dict[str, onnx.TensorProto], names: Names) -> list[onnx.NodeProto]:
+    centred, zero, scale = (names.new(f"{grid.tensor}_{what}") for what in ("centred", "zero", "level"))
     weights[zero] = numpy_helper.from_array(np.float32(-grid.zero).reshape(()), zero)
     weights[scale] = numpy_helper.from_array(np.full(grid.shape, grid.scale, np.float32), scale)
     return [helper.make_node("Add", [grid.pixels, zero], [centred], name=f"{grid.tensor}/centred"),
             helper.make_node("Mul", [centred, scale], [grid.tensor], name=f"{grid.tensor}/grid")]
 
 
-def _shifted(graph: Graph, node: onnx.NodeProto, shift: float, weights: dict[str, onnx.TensorProto]) -> onnx.NodeProto:
+def _shifted(graph: Graph, node: onnx.NodeProto, shift: float, weights: dict[str, onnx.TensorProto],
+             names: Names) -> onnx.NodeProto:
     """Return a convolution whose biases hold what its input has less; of a bias read elsewhere too, a copy."""
     kernel = graph.weight(node.input[1]).astype(np.float64)
     old = node.input[2] if len(node.input) > 2 else ""
     biases = graph.weight(old).astype(np.float64) if old else np.zeros(len(kernel))
     biases = biases + shift * kernel.sum(axis=tuple(range(1, kernel.ndim)))
-    name = old if old and len(graph.reads(old)) == 1 else f"{node.name}_bias"
-    while name in weights and (name != old or len(graph.reads(old)) > 1):  # another layer's, named like this one
-        name += "_"
+    name = old if old and len(graph.reads(old)) == 1 else names.new(f"{node.name}_bias")
     weights[name] = numpy_helper.from_array(biases.astype(np.float32), name)
     moved = onnx.NodeProto()
     moved.CopyFrom(node)

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from calibration.onnx_graph import Graph, output_axis, rebuild, shapes_of
+from calibration.onnx_graph import Graph, Names, output_axis, rebuild, shapes_of, tensor_names
 from calibration.pixel_grid import grid_in_use, onto_grid
 from calibration.ranges import quantize_weights
 from runtime.errors import BadInput
@@ -154,12 +154,21 @@ def _mean_behind(graph: Graph, tensor: str, skips: Collection[str]) -> str:
 class _Writer:
     """Collects the nodes and weights of the quantized graph."""
 
-    def __init__(self, graph: Graph, weights: list[onnx.TensorProto], scales: dict[str, np.float32]):
+    def __init__(self, graph: Graph, nodes: list[onnx.NodeProto], weights: list[onnx.TensorProto],
+                 scales: dict[str, np.float32]):
+        """Begin with what is there: the graph's weights, whose names and whose nodes' nobody else gets."""
         self.graph, self.scales = graph, scales
         self.nodes: list[onnx.NodeProto] = []
         self.weights = list(weights)
-        self.pairs: dict[tuple[str, str, bool], str] = {}
-        self.weights.append(numpy_helper.from_array(np.int8(0).reshape(()), "zero_point"))
+        self._tensors, self._names = tensor_names(nodes, weights), Names(node.name for node in nodes)
+        self._pairs: dict[tuple[str, str, bool], str] = {}
+        self._scales: dict[str, str] = {}  # initializers, by the tensor they are of
+        self._weights: dict[tuple[str, int], str] = {}
+        self._zero_point = self._store("zero_point", np.int8(0).reshape(()))
+
+    def _store(self, name: str, values: np.ndarray) -> str:
+        self.weights.append(numpy_helper.from_array(values, self._tensors.new(name)))
+        return str(self.weights[-1].name)
 
     def pair(self, tensor: str, source: str, skip: bool = False) -> str:
         """Put Q and DQ behind a tensor with its source's scale (once); return the DQ's output.
@@ -167,31 +176,33 @@ class _Writer:
         skip: another pair of equal integers, for a skip branch alone: ONNX Runtime 1.31 runs a layer on integers only
         where nobody else reads its input's Q. `axis` means nothing with one scale, and keeps it from merging the two.
         """
-        if (tensor, source, skip) not in self.pairs:
-            scale = f"{source}_scale"
-            if all(w.name != scale for w in self.weights):
-                self.weights.append(numpy_helper.from_array(self.scales[source].reshape(()), scale))
+        if (tensor, source, skip) not in self._pairs:
+            if source not in self._scales:
+                self._scales[source] = self._store(f"{source}_scale", self.scales[source].reshape(()))
             behind, axis = (f"{tensor}_skip", 0) if skip else (tensor, None)
-            integers, floats = f"{behind}_q", f"{behind}_dq"
-            self.nodes.append(helper.make_node("QuantizeLinear", [tensor, scale, "zero_point"], [integers],
-                                               name=f"{behind}/Q", axis=axis))
-            self.nodes.append(helper.make_node("DequantizeLinear", [integers, scale, "zero_point"], [floats],
-                                               name=f"{behind}/DQ", axis=axis))
-            self.pairs[tensor, source, skip] = floats
-        return self.pairs[tensor, source, skip]
+            integers, floats = self._tensors.new(f"{behind}_q"), self._tensors.new(f"{behind}_dq")
+            how = [self._scales[source], self._zero_point]
+            self.nodes.append(helper.make_node("QuantizeLinear", [tensor, *how], [integers],
+                                               name=self._names.new(f"{behind}/Q"), axis=axis))
+            self.nodes.append(helper.make_node("DequantizeLinear", [integers, *how], [floats],
+                                               name=self._names.new(f"{behind}/DQ"), axis=axis))
+            self._pairs[tensor, source, skip] = floats
+        return self._pairs[tensor, source, skip]
 
     def weight(self, name: str, axis: int) -> str:
-        """Store a weight as int8 with one scale a channel; return its DQ's output."""
-        floats = f"{name}_dq"
-        if any(floats in n.output for n in self.nodes):
-            return floats
-        integers, scales = quantize_weights(self.graph.weight(name), axis)
-        self.weights = [w for w in self.weights if w.name != name]
-        self.weights += [numpy_helper.from_array(integers, f"{name}_q"), numpy_helper.from_array(scales, f"{name}_s"),
-                         numpy_helper.from_array(np.zeros(len(scales), dtype=np.int8), f"{name}_z")]
-        self.nodes.append(helper.make_node("DequantizeLinear", [f"{name}_q", f"{name}_s", f"{name}_z"], [floats],
-                                           name=f"{name}/DQ", axis=axis))
-        return floats
+        """Store a weight as int8 with one scale a channel (once); return its DQ's output.
+
+        The float one stays for a layer that is not quantized and reads it too; `rebuild` drops it where none does.
+        """
+        if (name, axis) not in self._weights:
+            integers, scales = quantize_weights(self.graph.weight(name), axis)
+            stored = [self._store(f"{name}_q", integers), self._store(f"{name}_s", scales),
+                      self._store(f"{name}_z", np.zeros(len(scales), dtype=np.int8))]
+            floats = self._tensors.new(f"{name}_dq")
+            self.nodes.append(helper.make_node("DequantizeLinear", stored, [floats],
+                                               name=self._names.new(f"{name}/DQ"), axis=axis))
+            self._weights[name, axis] = floats
+        return self._weights[name, axis]
 
 
 def quantize(model: onnx.ModelProto, chosen: Plan, scales: dict[str, np.float32], form: Form) -> onnx.ModelProto:
@@ -208,7 +219,7 @@ def quantize(model: onnx.ModelProto, chosen: Plan, scales: dict[str, np.float32]
     grid = grid_in_use(graph, scales, chosen.nodes)
     if grid:
         nodes, weights = onto_grid(graph, grid)
-    writer = _Writer(graph, weights, scales)
+    writer = _Writer(graph, nodes, weights, scales)
     for node in nodes:
         copy = onnx.NodeProto()
         copy.CopyFrom(node)
