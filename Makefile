@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops power-cuts arm64-root results results-faces results-calibration results-vgg results-peers zoo zoo-compiles clean
+.PHONY: demo test test-gpu test-opencv5 lint kills reliability recovery soak fuzz slot-kills bundle-mutations deploy-drops power-cuts arm64-root results results-faces results-calibration results-vgg results-peers zoo clean
 
 demo: $(VENV)/.installed-report
 	$(BIN)/mien demo --out demo
@@ -162,10 +162,6 @@ results-peers: $(VENV)/.installed-dev
 zoo: $(VENV)/.installed-dev
 	$(BIN)/python -m export.zoo.record --data $(MIEN_DATA)/fer2013 --record docs/results/zoo.json
 	$(BIN)/python -m pytest -m zoo
-
-# Only the question whether NVIDIA's compiler takes every network's INT8 graph; goes on where it was stopped.
-zoo-compiles: $(VENV)/.installed-dev
-	$(BIN)/python -m export.zoo.compiles --data $(MIEN_DATA)/fer2013 --record docs/results/zoo-compiles.json
 
 include train/trainings.mk
 

@@ -41,7 +41,8 @@ COMPARED = 64  # faces a network is compared on, and as many others it is calibr
 CHUNK = 1024  # faces between two saves of the long pass
 NOTE = ("untrained weights, batch norm's statistics and the logits' scale taken from real faces: the figures prove the "
         "road, not a model's worth; fp16 and int8-gpu are computed with every tensor rounded to half "
-        "(export/half_arithmetic.py), int8 by ONNX Runtime's kernels; engines are built for sm86, not run; "
+        "(export/half_arithmetic.py), int8 by ONNX Runtime's kernels; engines are built for sm86, 64 faces at most, "
+        "with 512 MiB of scratch memory or, where that is too little, 2 GiB (workspace_bytes), and not run; "
         "half_over_data is the fp16 graph's pass over the first so many faces of a fixed shuffle of all three splits")
 
 

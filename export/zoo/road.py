@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,16 +30,18 @@ from train.networks import count_parameters
 
 COMPILED = ("fp32", "fp16", "int8-gpu")  # what a GPU is given; int8 is the CPU's form
 SECONDS = 600.0  # one build's limit; the largest takes a few
+LARGE_WORKSPACE = 2 << 30  # bytes: 64 faces of 112×112 want more scratch memory than an Orin Nano can spare
 
 
 @dataclass(frozen=True)
 class EngineFigures:
-    """What NVIDIA's compiler made of one graph, or why it made nothing."""
+    """What NVIDIA's compiler made of one graph, or why it made nothing; with how much scratch memory (bytes)."""
 
     status: str
     bytes: int = 0
     layers: int = 0
     seconds: float = 0.0
+    workspace_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -149,9 +151,21 @@ def _against(reference: np.ndarray, logits: np.ndarray) -> Against:
 
 
 def compile_graph(content: bytes, shape: tuple[int, int, int], gpu: str) -> EngineFigures:
-    """Compile a graph of (N, *shape) faces with TensorRT-RTX for a GPU generation; a refusal is a figure too."""
+    """Compile a graph of (N, *shape) faces with TensorRT-RTX for a GPU generation; a refusal is a figure too.
+
+    Where the scratch memory that a small board can spare is too little, it is tried once more with `LARGE_WORKSPACE`.
+    """
+    request = CompileRequest("tensorrt-rtx", gpu, "faces", shape, timeout_seconds=SECONDS)
+    figures = _compiled(content, request)
+    if "OutOfMemory" in figures.status:
+        figures = _compiled(content, replace(request, workspace_bytes=LARGE_WORKSPACE))
+    return figures
+
+
+def _compiled(content: bytes, request: CompileRequest) -> EngineFigures:
     try:
-        done = compile_onnx(content, CompileRequest("tensorrt-rtx", gpu, "faces", shape, timeout_seconds=SECONDS))
+        done = compile_onnx(content, request)
     except (BadModel, MienError) as error:  # Unavailable too: a record must say that nothing was compiled
         return EngineFigures(str(error))
-    return EngineFigures("built", len(done.built.content), done.built.layers, round(done.seconds, 1))
+    return EngineFigures("built", len(done.built.content), done.built.layers, round(done.seconds, 1),
+                         request.workspace_bytes)

@@ -7,6 +7,7 @@ import json
 import shutil
 import typing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ import torch
 from torch import nn
 
 import export.zoo.record
+import export.zoo.road
 from export.half_range import HalfWatcher
 from export.promises import broken_promises
 from export.zoo.networks import Variant, make_network, zoo
 from export.zoo.record import ZooRecord
-from export.zoo.road import half_graph, travel
+from export.zoo.road import compile_graph, half_graph, travel
+from runtime.engines.compile import CompileRequest
+from runtime.errors import MienError
 from runtime.preprocess import FaceInput, prepare_faces
 from train.datasets.labelled_faces import LabelledFaces
 from train.networks import NETWORKS, improved_vgg16, improved_vgg19, keras_cnns, light_vgg16, lip_vgg16, small_vgg
@@ -217,6 +221,24 @@ def test_a_broken_promise_is_said(sound: dict[str, typing.Any], change: dict[str
 def few(fer2013: LabelledFaces) -> LabelledFaces:
     """3,000 of all the faces, from all splits."""
     return fer2013.where(np.linspace(0, len(fer2013) - 1, 3000).astype(int))
+
+
+@pytest.mark.parametrize(("wants", "status", "workspace", "asked"), [
+    (0, "built", 512 << 20, [512 << 20]), (1 << 30, "built", 2 << 30, [512 << 20, 2 << 30]),
+    (4 << 30, "OutOfMemory", 0, [512 << 20, 2 << 30])])
+def test_a_graph_that_wants_more_scratch_memory_is_built_with_more(
+        monkeypatch: pytest.MonkeyPatch, wants: int, status: str, workspace: int, asked: list[int]) -> None:
+    seen: list[int] = []
+
+    def compile_onnx(_: bytes, request: CompileRequest) -> typing.Any:
+        seen.append(request.workspace_bytes)
+        if request.workspace_bytes < wants:
+            raise MienError("OutOfMemory")
+        return SimpleNamespace(built=SimpleNamespace(content=b"engine", layers=3), seconds=1.0)
+
+    monkeypatch.setattr(export.zoo.road, "compile_onnx", compile_onnx)
+    figures = compile_graph(b"", (1, 48, 48), "sm86")
+    assert (figures.status, figures.workspace_bytes, seen) == (status, workspace, asked)
 
 
 @pytest.mark.usefixtures("narrow")
