@@ -6,7 +6,6 @@ Knows no verb itself: each room's `verbs.py` declares its own and imports nothin
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 import threading
@@ -19,7 +18,7 @@ import export.verbs
 import runtime.verbs
 import train.verbs
 from runtime.command_line import Verb, missing_package, say
-from runtime.errors import DONE, FAILED, MienError
+from runtime.errors import FAILED, MienError
 
 JOINED = ("bench stream",)  # verbs of two words whose first is a verb too
 
@@ -89,9 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         say("mien: stopped")
         return 128 + signal.SIGTERM
-    except BrokenPipeError:  # `mien … --json | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except OSError as error:
         say(f"mien: expected to read and write files, found {error}; check the path, its rights and free space")
         return FAILED

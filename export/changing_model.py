@@ -8,19 +8,23 @@ changed.
 from __future__ import annotations
 
 import fcntl
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.card import Model, load_model
-from runtime.durable import replacing_directory
+from runtime.durable import replacing_directory, sweep
 from runtime.errors import BadInput, MienError
 
 
 def lock_path(directory: Path) -> Path:
-    """Return the empty file that writers lock: beside the directory, which changes places; it stays there."""
-    directory = directory.absolute()
+    """Return the empty file that writers lock: beside the directory, which changes places; it stays there.
+
+    A directory has one, by whatever symbolic link it is named.
+    """
+    directory = directory.resolve()
     return directory.with_name(f".{directory.name}.lock")
 
 
@@ -60,6 +64,7 @@ def _writing_alone(directory: Path) -> Iterator[None]:
                        "model to a folder of your own") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)  # the kernel takes it back from a process that dies
+        sweep(lock.parent, glob.escape(directory.resolve().name), "tmp")
         yield
     finally:
         os.close(handle)

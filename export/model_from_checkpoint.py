@@ -54,7 +54,11 @@ def model_from_checkpoint(network: nn.Module, facts: dict[str, Any], out: Path, 
     trained on nor reported: the card's temperature is fitted on them, and is 1 without. Raises BadInput, and MienError
     on a departure.
     """
-    how = FaceInput(**{"height": facts["size"], "width": facts["size"]} | facts.get("input", {}) | {"margin": margin})
+    try:
+        how = FaceInput(**{"height": facts["size"], "width": facts["size"]} | facts.get("input", {})
+                        | {"margin": margin})
+    except ValueError as error:
+        raise BadInput(str(error)) from error
     proof = generated_faces(how) if faces is None else faces
     if len(proof) < ENOUGH or proof.shape[1:] != (how.channels, how.height, how.width):
         raise BadInput(f"expected at least {ENOUGH} faces of {(how.channels, how.height, how.width)} to prove the "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from runtime.errors import Unavailable
 
@@ -33,9 +34,19 @@ def missing_package(error: ImportError) -> Unavailable:
 
 def say(text: str) -> None:
     """Print text for people."""
-    print(text, file=sys.stderr)
+    _put(text, sys.stderr)
 
 
 def print_json(values: Any) -> None:
     """Print the one JSON object of a verb."""
-    print(json.dumps(values, indent=2, allow_nan=False), flush=True)  # a closed pipe shows here, not at exit
+    _put(json.dumps(values, indent=2, allow_nan=False), sys.stdout)
+
+
+def _put(text: str, stream: TextIO) -> None:
+    """Print, also to a reader that has gone (`mien … | head`): what the verb still does, and its exit code, stand."""
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

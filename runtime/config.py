@@ -170,9 +170,13 @@ def _convert(hint: Any, value: Any, source: str, key: str) -> Any:
             raise BadConfig(f"expected keys under {key} in {source}, found {value!r}")
         return build(typing.cast(type, hint), value, source, f"{key}.")
     if hint is float and type(value) in (int, float):
-        if not math.isfinite(value):
-            raise BadConfig(f"expected a finite number for {key} in {source}, found {value}")
-        return float(value)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer of hundreds of digits
+            number = math.inf
+        if not math.isfinite(number):
+            raise BadConfig(f"expected a finite number for {key} in {source}, found {number}")
+        return number
     if type(value) is str and UNPRINTABLE.search(value):
         raise BadConfig(f"expected printable text for {key} in {source}, found {value[:60]!r}")
     if hint is Path and type(value) is str:

@@ -34,9 +34,12 @@ def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
-def sweep(folder: Path, names: str) -> None:
-    """Remove what killed writers of `names` (a glob pattern) left. The caller holds the lock that keeps others out."""
-    for leftover in folder.glob(f".{names}.{'[0-9a-f]' * 8}.*"):
+def sweep(folder: Path, names: str, ending: str = "*") -> None:
+    """Remove what killed writers of `names` left, `ending` the files' own (both glob patterns).
+
+    The caller holds the lock that keeps others out.
+    """
+    for leftover in folder.glob(f".{names}.{'[0-9a-f]' * 8}.{ending}"):
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
@@ -67,8 +70,8 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, content: str) -> None:
-    """Write a whole UTF-8 file or leave the old one."""
-    write_bytes(path, content.encode())
+    """Write a whole UTF-8 file or leave the old one; of a file name that is not UTF-8, its bytes as escapes."""
+    write_bytes(path, content.encode(errors="backslashreplace"))
 
 
 @contextmanager
@@ -77,9 +80,9 @@ def replacing_directory(path: Path, keep_files: bool = False, known_by: str = ""
 
     It starts empty, or with `keep_files` as a copy of `path`. An old directory changes places with the new one in one
     step of the kernel, so that a crash leaves the one or the other. With `known_by`, only a directory that is empty or
-    holds that file is replaced. Raises BadInput.
+    holds that file is replaced; of a symbolic link, what it names. Raises BadInput.
     """
-    path = path.absolute()
+    path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         foreign = path.exists() and (not path.is_dir() or bool(known_by and any(path.iterdir())

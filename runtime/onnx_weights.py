@@ -29,19 +29,22 @@ _FLOATS: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2"), 11
 _HALF, _BFLOAT16 = 10, 16
 # float_data and double_data, whatever the type says
 _REPEATED: dict[int, np.dtype[Any]] = {4: np.dtype("<f4"), 10: np.dtype("<f8")}
+# (field, wire type) of numbers that a writer did not pack into one run of bytes, as it may
+_UNPACKED = {(4, 5), (5, 0), (10, 1)}
 
 
 def refuse_unsafe(content: bytes, name: str) -> None:
     """Raise BadModel, naming the file, where a tensor lies outside the file or holds NaN or infinity."""
     try:
-        for tensor in _tensors(memoryview(content), "model", 0):
-            _check_tensor(tensor, name)
+        for kind, message in _holders(memoryview(content), "model", 0):
+            (_check_tensor if kind == "tensor" else _check_attribute)(message, name)
     except (ValueError, IndexError, RecursionError) as error:
         raise BadModel(f"expected an ONNX graph in {name}, found other bytes; export the model again") from error
 
 
 def _check_tensor(tensor: memoryview, name: str) -> None:
-    data_type, values, label = 0, [], ""
+    data_type, label = 0, ""
+    values: list[tuple[int, int | memoryview]] = []
     for number, wire, value in _fields(tensor):
         if number == 13 or (number == 14 and value == 1):
             raise BadModel(f"expected all weights inside {name}, found external data; export it as one file")
@@ -49,15 +52,12 @@ def _check_tensor(tensor: memoryview, name: str) -> None:
             data_type = value
         elif number == 8 and not isinstance(value, int):
             label = bytes(value).decode(errors="replace")
-        elif number in (4, 5, 9, 10) and not isinstance(value, int):  # float_data, int32_data, raw_data, double_data
-            values.append((number, value))
-        elif number == 4 and wire == 5:  # one unpacked float
-            values.append((number, memoryview(int(value).to_bytes(4, "little"))))
-    for number, raw in values:
-        if number == 5:  # halves may lie here, one varint each; whole numbers need no look
-            if data_type not in (_HALF, _BFLOAT16):
-                continue
-            raw = _halves(raw)
+        elif number in (4, 5, 9, 10) and (not isinstance(value, int) or (number, wire) in _UNPACKED):
+            values.append((number, value))  # float_data, int32_data, raw_data, double_data
+    for number, value in values:
+        if number == 5 and data_type not in (_HALF, _BFLOAT16):  # halves may lie here; whole numbers need no look
+            continue
+        raw = _unpacked(number, value) if isinstance(value, int) else _halves(value) if number == 5 else value
         if data_type == _BFLOAT16 and number in (5, 9):
             bits = np.frombuffer(raw, dtype="<u2")
             finite = bool(((bits & 0x7F80) != 0x7F80).all())  # an exponent of all ones is NaN or infinity
@@ -67,21 +67,43 @@ def _check_tensor(tensor: memoryview, name: str) -> None:
                 continue
             finite = bool(np.isfinite(np.frombuffer(raw, dtype=kind)).all())
         if not finite:
-            raise BadModel(f"expected finite weights in {name}, found NaN or infinity in {label or 'a tensor'}; "
-                           "train or export again")
+            _refuse(name, label or "a tensor")
 
 
-def _tensors(message: memoryview, kind: str, depth: int) -> Iterator[memoryview]:
-    """Yield every TensorProto below a message."""
+def _check_attribute(attribute: memoryview, name: str) -> None:
+    """Look at a Constant's `value_float` and `value_floats`: other attributes are settings, which may be infinite."""
+    label, values = b"", b""
+    for number, wire, value in _fields(attribute):
+        if number == 1 and not isinstance(value, int):
+            label = bytes(value)
+        elif (number, wire) in ((2, 5), (7, 5)) and isinstance(value, int):  # f, floats
+            values += value.to_bytes(4, "little")
+        elif number == 7 and not isinstance(value, int):
+            values += bytes(value)
+    if label in (b"value_float", b"value_floats") and not np.isfinite(np.frombuffer(values, "<f4")).all():
+        _refuse(name, "a constant")
+
+
+def _refuse(name: str, where: str) -> None:
+    raise BadModel(f"expected finite weights in {name}, found NaN or infinity in {where}; train or export again")
+
+
+def _holders(message: memoryview, kind: str, depth: int) -> Iterator[tuple[str, memoryview]]:
+    """Yield every TensorProto and AttributeProto below a message, with its kind."""
     if depth > MAX_DEPTH * 3:  # graph → node → attribute is three levels
         raise ValueError("nested too deep")
     children = _CHILDREN[kind]
     for number, _, value in _fields(message):
         if number in children and not isinstance(value, int):
-            if children[number] == "tensor":
-                yield value
-            else:
-                yield from _tensors(value, children[number], depth + 1)
+            if children[number] in ("tensor", "attribute"):
+                yield children[number], value
+            if children[number] != "tensor":
+                yield from _holders(value, children[number], depth + 1)
+
+
+def _unpacked(number: int, value: int) -> bytes:
+    """Return the bytes of a number that stands alone in its field."""
+    return (value & 0xFFFF if number == 5 else value).to_bytes({4: 4, 5: 2, 10: 8}[number], "little")
 
 
 def _halves(packed: memoryview) -> memoryview:

@@ -279,6 +279,20 @@ def test_a_check_that_fails_ends_with_1_and_says_why(road: dict) -> None:
     assert road["check-strict"].stderr.startswith("FAILED: int8.onnx departs from fp32.onnx: kl ")
 
 
+@pytest.mark.parametrize("gone", [("stdout",), ("stdout", "stderr")])
+def test_a_check_that_fails_ends_with_1_and_leaves_its_record_though_nobody_reads(
+        road: dict, tmp_path: Path, gone: tuple[str, ...]) -> None:
+    """`mien check … | head` in CI: a broken pipe is no pass."""
+    read, write = os.pipe()
+    os.close(read)
+    streams: dict[str, int] = dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL) | dict.fromkeys(gone, write)
+    result = subprocess.run([*road["check-strict"].args, "--record", str(tmp_path / "check.json")], cwd=ROOT,
+                            timeout=240, check=False, **streams)  # type: ignore[call-overload]
+    os.close(write)
+    assert result.returncode == 1
+    assert json.loads((tmp_path / "check.json").read_text())["verdict"] == "fail"
+
+
 def test_a_check_of_too_few_faces_ends_with_4_and_says_how_many_more(road: dict) -> None:
     said = road["check"].stderr
     assert road["check"].returncode == 4

@@ -25,6 +25,9 @@ from runtime.preprocess import FaceInput
 INPUT, OUTPUT = "faces", "logits"
 _OURS = (INPUT, OUTPUT, "pixels")  # no tensor or node of the network may begin so
 _PREFIX = "network/"  # else every name of it begins with this
+# a Constant's attribute and its numbers' type; `value` is a tensor already, others are text or sparse
+_CONSTANTS = {"value": None, "value_float": np.float32, "value_floats": np.float32, "value_int": np.int64,
+              "value_ints": np.int64}
 
 
 def contract_of_onnx(given: GivenNetwork, scaling: PixelScaling | None, how: FaceInput) -> onnx.ModelProto:
@@ -51,7 +54,7 @@ def contract_of_onnx(given: GivenNetwork, scaling: PixelScaling | None, how: Fac
         [*constants, *model.graph.initializer])
     wrapped = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
     with refusing("a graph that onnxsim simplifies", "run mien lint on it"):
-        simplified = without_traces(onnxsim.simplify(wrapped)[0])
+        simplified = _with_weights_for_constants(without_traces(onnxsim.simplify(wrapped)[0]))
     if not given.batch_is_free:
         with refusing("a graph whose batch can be freed", FREE_BATCH):
             return _with_free_batch(simplified)
@@ -75,6 +78,25 @@ def _takes_our_names(model: onnx.ModelProto) -> bool:
     graph = model.graph
     names = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
     return any(name.startswith(_OURS) for name in names | {w.name for w in graph.initializer})
+
+
+def _with_weights_for_constants(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph with initializers instead of its Constant nodes, as all that comes after looks for them."""
+    weights, nodes = [], []
+    for node in model.graph.node:
+        name = node.attribute[0].name if node.op_type == "Constant" else ""
+        if name in _CONSTANTS:
+            value = helper.get_attribute_value(node.attribute[0])
+            if name != "value":
+                value = numpy_helper.from_array(np.asarray(value, _CONSTANTS[name]))
+            value.name = node.output[0]
+            weights.append(value)
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(weights)
+    return model
 
 
 def _with_free_batch(model: onnx.ModelProto) -> onnx.ModelProto:

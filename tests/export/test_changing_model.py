@@ -120,3 +120,18 @@ def test_a_folder_that_takes_no_lock_is_named(model: Model) -> None:
     lock_path(model.directory).mkdir()
     with pytest.raises(BadInput, match="copy the model to a folder of your own"), changing_model(model):
         pass
+
+
+def test_a_model_named_by_a_link_has_one_lock_and_is_changed_itself(model: Model) -> None:
+    link = model.directory.parent / "link"
+    link.symlink_to(model.directory)
+    assert lock_path(link) == lock_path(model.directory)
+    calibrate(load_model(link))
+    assert link.is_symlink() and load_model(model.directory).card.calibration["images"] == 32
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(model: Model) -> None:
+    left = model.directory.with_name(f".{model.directory.name}.0a1b2c3d.tmp")
+    shutil.copytree(model.directory, left)
+    calibrate(model)
+    assert not left.exists()

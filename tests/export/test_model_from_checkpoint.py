@@ -115,3 +115,9 @@ def test_generated_faces_are_many_and_different() -> None:
 
 def test_generated_faces_are_the_same_every_time() -> None:
     assert np.array_equal(generated_faces(FaceInput(16, 16), 32), generated_faces(FaceInput(16, 16), 32))
+
+
+def test_a_margin_that_no_crop_has_is_bad_input(tiny_export, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"expected a crop margin of .*, found -1\.0"):
+        model_from_checkpoint(tiny_export.network, tiny_export.facts, tmp_path / "model", None, -1.0)
+    assert list(tmp_path.iterdir()) == []

@@ -130,6 +130,11 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
         read_yaml(tmp_path / "t.yaml")
 
 
+def test_an_integer_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(BadConfig, match=r"finite number for \S+ in t\.yaml, found inf"):
+        sample(f"rate: 1{'0' * 400}")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match=r"nowhere\.yaml"):
         read_yaml(tmp_path / "nowhere.yaml")

@@ -115,3 +115,26 @@ def test_sweeping_leaves_other_names_alone(tmp_path: Path, monkeypatch: pytest.M
     before = set(tmp_path.iterdir())
     sweep(tmp_path, "*.engine")
     assert set(tmp_path.iterdir()) == before >= others
+
+
+def test_sweeping_one_ending_leaves_the_lock_of_a_name_with_a_date(tmp_path: Path) -> None:
+    left = [".model.0a1b2c3d.tmp", ".model.20261123.lock", ".model.20261123.0a1b2c3d.tmp"]
+    for name in left:
+        (tmp_path / name).touch()
+    sweep(tmp_path, "model", "tmp")
+    assert {path.name for path in tmp_path.iterdir()} == set(left[1:])
+
+
+def test_a_link_to_a_directory_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "v3").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/current").symlink_to(tmp_path / "v3")
+    with replacing_directory(tmp_path / "links/current") as directory:
+        (directory / "new").touch()
+    assert [path.name for path in (tmp_path / "v3").iterdir()] == ["new"]
+    assert [path.readlink() for path in (tmp_path / "links").iterdir()] == [tmp_path / "v3"]
+
+
+def test_a_name_that_is_not_utf_8_is_written_as_escapes(tmp_path: Path) -> None:
+    write_text(tmp_path / "a", "gr\udcfcn é")
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "gr\\udcfcn é"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import struct
 
 import numpy as np
 import onnx
@@ -39,6 +41,43 @@ def test_a_weight_that_is_not_finite_is_refused_by_name(kind: type, bad: float) 
 def test_nan_in_the_typed_fields_is_found_too(kind: int) -> None:
     with pytest.raises(BadModel, match="spoiled"):
         refuse_unsafe(with_weight(helper.make_tensor("spoiled", kind, [2], [1.0, float("nan")])), "m.onnx")
+
+
+def with_fields(*fields: bytes) -> bytes:
+    """The sound graph and a tensor of these fields as they are written, called `spoiled` (field 8)."""
+    tensor = b"".join(fields) + b"\x42\x07spoiled"
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    return GOOD + b"\x3a" + bytes([len(graph)]) + graph
+
+
+@pytest.mark.parametrize(("data_type", "field", "finite", "infinite"), [
+    (TensorProto.FLOAT, b"\x25", struct.pack("<f", 1), struct.pack("<f", math.inf)),
+    (TensorProto.FLOAT16, b"\x28", b"\x80\x78", b"\x80\xf8\x01"),  # 0x3C00 and 0x7C00, base 128
+    (TensorProto.DOUBLE, b"\x51", struct.pack("<d", 1), struct.pack("<d", math.inf))])
+def test_numbers_that_a_writer_did_not_pack_are_looked_at(data_type: int, field: bytes, finite: bytes,
+                                                          infinite: bytes) -> None:
+    kind = b"\x08\x02\x10" + bytes([data_type])  # one axis of two numbers
+    for numbers in ([finite, finite], [infinite, finite]):
+        content = with_fields(kind, *(field + number for number in numbers))
+        read = numpy_helper.to_array(onnx.load_from_string(content).graph.initializer[-1])
+        assert np.isfinite(read).tolist() == [number == finite for number in numbers]
+    refuse_unsafe(with_fields(kind, field + finite), "m.onnx")
+    with pytest.raises(BadModel, match="spoiled"):
+        refuse_unsafe(content, "m.onnx")
+
+
+@pytest.mark.parametrize("values", [{"value_float": math.nan}, {"value_floats": [1.0, -math.inf]}])
+def test_a_constant_that_is_not_finite_is_found(values: dict[str, object]) -> None:
+    model = TinyNetwork.random().graph()
+    model.graph.node.append(helper.make_node("Constant", [], ["c"], **values))
+    with pytest.raises(BadModel, match=r"m\.onnx, found NaN or infinity in a constant"):
+        refuse_unsafe(model.SerializeToString(), "m.onnx")
+
+
+def test_a_setting_may_be_infinite() -> None:
+    model = TinyNetwork.random().graph()
+    model.graph.node.append(helper.make_node("ThresholdedRelu", ["c"], ["d"], alpha=-math.inf))
+    refuse_unsafe(model.SerializeToString(), "m.onnx")
 
 
 def test_finite_halves_in_the_typed_field_pass() -> None:

@@ -98,6 +98,27 @@ def test_a_graph_that_uses_our_names_keeps_its_answers(tmp_path: Path) -> None:
     np.testing.assert_allclose(engine_answers(model, "fp32", faces), wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("first", [
+    helper.make_node("Clip", ["x"], ["clipped"], name="first", min=-1.0, max=2.0),
+    helper.make_node("Upsample", ["x", "twice"], ["clipped"], name="first", mode="nearest")], ids=["Clip", "Upsample"])
+def test_what_an_old_opset_has_as_settings_are_weights_and_pixels_stay_float(tmp_path: Path,
+                                                                             first: onnx.NodeProto) -> None:
+    """The converter makes Constant nodes of them, beside which nothing took the pixels for pixels."""
+    graph = given_graph(1, opset=9)
+    graph.graph.node[0].input[0] = "clipped"
+    graph.graph.node.insert(0, first)
+    graph.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "twice"))
+    model, faces = imported(tmp_path, graph, GREY), noise(5, 1)
+    wanted = given_answers(tmp_path / "given.onnx", (faces.astype(np.float32) / 255 - 0.5) / 0.25)
+    np.testing.assert_allclose(engine_answers(model, "fp32", faces), wanted, atol=1e-4)
+    half = onnx.load(model.directory / "fp16.onnx").graph
+    assert "Constant" not in [node.op_type for node in half.node]
+    kinds = [node.op_type for node in half.node]
+    to_half = next(n for n, node in enumerate(half.node) if node.op_type == "Cast"
+                   and node.attribute[0].i == onnx.TensorProto.FLOAT16)
+    assert max(kinds.index(kind) for kind in kinds if kind in ("Clip", "Resize")) < to_half < kinds.index("Conv")
+
+
 def test_a_graph_of_uint8_is_imported_as_it_is(tmp_path: Path) -> None:
     first = imported(tmp_path, given_graph(1), GREY)
     again = model_from_onnx(read_given(first.directory / "fp32.onnx"), Asked(LABELS, None), tmp_path / "again")
