@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -256,6 +257,21 @@ def test_a_pass_over_the_data_goes_on_where_it_stopped(
     assert ZooRecord(tmp_path / "parts.json", data).half_over_data(variant, 1500) == whole
     row = json.loads((tmp_path / "parts.json").read_text())["networks"][variant.name]
     assert row["half_over_data"]["faces"] == 1500
+    monkeypatch.setattr(export.zoo.record, "code_sha256", lambda: "another")  # that makes the same fp16 graph
+    assert ZooRecord(tmp_path / "parts.json", data).travelled(variant)["half_over_data"] == row["half_over_data"]
+    monkeypatch.setattr(export.zoo.record, "code_sha256", lambda: "a third")
+    monkeypatch.setattr(export.zoo.record, "travel", lambda *_: dataclasses.replace(figures, fp16_sha256="other"))
+    assert ZooRecord(tmp_path / "parts.json", data).travelled(variant)["half_over_data"]["faces"] == 0
+
+
+def test_a_row_of_other_code_stays_until_it_is_made_anew(
+        fer2013: LabelledFaces, tmp_path: Path, sound: dict[str, typing.Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    record = ZooRecord(tmp_path / "zoo.json", few(fer2013))
+    record.save(zoo()[0], sound)
+    monkeypatch.setattr(export.zoo.record, "code_sha256", lambda: "another")
+    record.save(zoo()[1], sound)
+    rows = json.loads((tmp_path / "zoo.json").read_text())["networks"]
+    assert list(rows) == [zoo()[0].name, zoo()[1].name] and set(record.rows()) == {zoo()[1].name}
 
 
 def test_a_row_counts_for_its_own_code_and_data_only(
