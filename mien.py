@@ -88,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Terminated:
         say("mien: stopped")
         return 128 + signal.SIGTERM
+    except MemoryError as error:
+        say(f"mien: expected enough memory {error}".rstrip() + ", found none left; give it fewer faces, or more memory")
+        return FAILED
     except OSError as error:
         say(f"mien: expected to read and write files, found {error}; check the path, its rights and free space")
         return FAILED

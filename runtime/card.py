@@ -11,6 +11,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -130,7 +131,7 @@ class Model:
             with np.load(io.BytesIO(self._verified(self.card.golden)), allow_pickle=False) as arrays:
                 known = {f.name for f in dataclasses.fields(GoldenFaces)}
                 golden = GoldenFaces(**{name: arrays[name] for name in arrays.files if name in known})
-        except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise BadModel(f"expected faces and logits in {self.card.golden.file}, found {error}") from error
         of_one = (len(self.card.labels),) if golden.cells is None else (len(golden.cells), golden.logits.shape[-1])
         if golden.logits.shape != (len(golden.faces), *of_one) or (golden.cells is None) == (self.card.task == "face"):

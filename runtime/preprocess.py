@@ -54,7 +54,7 @@ def crop_square(frame: np.ndarray, box: Sequence[float] | np.ndarray, margin: fl
     side = max(width, height) * (1 + margin)
     rows, columns = frame.shape[:2]
     apart = x >= columns or y >= rows or x + width <= 0 or y + height <= 0
-    if not np.isfinite([x, y, side]).all() or side < 1 or apart:
+    if not np.isfinite([x, y, width, height]).all() or side < 1 or apart:
         raise BadInput(f"expected a box that meets the {columns}×{rows} frame, found {tuple(box)}")
     side = min(side, 2.0 * max(rows, columns))  # bounds the work whatever the box says
     whole = max(1, round(side))

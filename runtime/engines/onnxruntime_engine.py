@@ -41,12 +41,18 @@ def available_targets() -> tuple[str, ...]:
     return tuple(target for target, provider in PROVIDERS.items() if provider in built_with)
 
 
+# What ONNX Runtime 1.31 says where the system has no memory left, under three classes beside MemoryError
+NO_MEMORY = ("bad_alloc", "allocate memory")
+
+
 class OnnxRuntimeEngine:
     """An ONNX graph in an ONNX Runtime session."""
 
     def __init__(self, content: bytes, name: str, precision: str, threads: int = 0, fuse_qdq: bool = True,
                  target: str = "cpu"):
-        """Open verified ONNX bytes; `threads` 0 lets ONNX Runtime take every core. Raises BadModel, Unavailable.
+        """Open verified ONNX bytes; `threads` 0 lets ONNX Runtime take every core.
+
+        Raises BadModel, Unavailable, MemoryError.
 
         fuse_qdq: False computes Q/DQ as they are written. The GPU form needs it: ONNX Runtime 1.31 quantizes biases
         with the product of two half-precision scales, which underflows (85 % of labels agreed instead of 99.6 %).
@@ -62,8 +68,9 @@ class OnnxRuntimeEngine:
             self._session: Any = onnxruntime.InferenceSession(
                 content, kiosk_options(onnxruntime, threads, fuse_qdq), providers=_providers(target, precision))
         except Exception as error:  # ONNX Runtime raises a dozen unrelated classes
-            first_line = str(error).splitlines()[0]
-            raise BadModel(f"expected a graph that ONNX Runtime loads, found {name}: {first_line}") from error
+            if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
+                raise MemoryError(f"to open {name}") from error  # no fault of the model's: later there may be enough
+            raise BadModel(f"expected a graph that ONNX Runtime loads, found {name}: {_said(error)}") from error
         if PROVIDERS[target] not in self._session.get_providers():  # its libraries lack, and ONNX Runtime goes on
             raise Unavailable(f"expected {PROVIDERS[target]} to start, found that ONNX Runtime fell back to "
                               f"{', '.join(self._session.get_providers())}; mien doctor says what is missing, or use "
@@ -81,13 +88,16 @@ class OnnxRuntimeEngine:
         try:
             results = self._session.run(self._output_names, dict(arrays))
         except Exception as error:
-            said = (str(error).splitlines() or [type(error).__name__])[0]
-            raise MienError(f"expected ONNX Runtime to run the graph, found: {said}") from error
+            raise MienError(f"expected ONNX Runtime to run the graph, found: {_said(error)}") from error
         return dict(zip(self._output_names, results))
 
     def close(self) -> None:
         """Drop the session."""
         self._session = None
+
+
+def _said(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def kiosk_options(onnxruntime: ModuleType, threads: int, fuse_qdq: bool, spin: bool = False) -> Any:

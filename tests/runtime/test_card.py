@@ -144,8 +144,9 @@ def test_golden_vectors_never_unpickle(tiny_model: Path) -> None:
         load_model(tiny_model).read_golden()
 
 
-def test_golden_vectors_that_are_no_zip_are_refused(tiny_model: Path) -> None:
-    (tiny_model / "golden.npz").write_bytes(b"PK\x03\x04 and no more")
+@pytest.mark.parametrize("content", [b"PK\x03\x04 and no more", b""])
+def test_golden_vectors_that_are_no_zip_are_refused(tiny_model: Path, content: bytes) -> None:
+    (tiny_model / "golden.npz").write_bytes(content)
     write_tiny_card(tiny_model)
     with pytest.raises(BadModel, match="faces and logits"):
         load_model(tiny_model).read_golden()

@@ -87,7 +87,7 @@ def test_outside_the_frame_its_border_repeats(
 
 
 @pytest.mark.parametrize("box", [(120, 0, 10, 10), (-10, 0, 10, 10), (0, 100, 10, 10), (5, 5, 0, 0),
-                                 (np.nan, 0, 10, 10), (0, 0, np.inf, 10)])
+                                 (np.nan, 0, 10, 10), (0, 0, np.inf, 10), (1, 1, 10, np.nan), (1, 1, np.nan, 10)])
 def test_a_box_that_misses_the_frame_is_refused(box: tuple[float, ...]) -> None:
     with pytest.raises(BadInput, match="meets the 120×100 frame"):
         crop_square(np.zeros((100, 120), np.uint8), box, 0)
