@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import threading
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -26,6 +27,7 @@ _MEMORY = {
     "activation_bytes": (re.compile(r"Total Activation Memory: (\d+) bytes"), 1),
     "build_gpu_peak_bytes": (re.compile(r"Peak memory usage of TRT CPU/GPU .* GPU (\d+) MiB"), 1 << 20),
 }
+_MAKING = threading.Lock()  # a cache alone would let two threads make a logger each
 
 
 def load_compiler(target: str) -> ModuleType:
@@ -45,13 +47,18 @@ def known_gpus(target: str) -> list[str]:
     return sorted(names, key=lambda name: int(name[2:]))
 
 
-@cache
 def runtime_logger(library: ModuleType) -> Any:
     """Return the one logger of all runtimes of this process; it lives as long as the process does.
 
     TensorRT registers the first logger it is given for the whole process and may speak to it later, also when the
     runtime that brought it is gone; each other one costs a warning (createInferRuntime, NvInferRuntime.h).
     """
+    with _MAKING:
+        return _logger_of(library)
+
+
+@cache
+def _logger_of(library: ModuleType) -> Any:
     return make_logger(library)
 
 
