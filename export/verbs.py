@@ -80,6 +80,7 @@ def verb_calibrate(args: argparse.Namespace) -> int:
     model = load_expression_model(args.model)
     if args.check_cache:
         return _check_cache(args, model.card)
+    _round_as_before(args, model)
     rounding = Rounding(args.method, args.percentile, tuple(args.keep_float), args.correct_biases, args.draws)
     require_rounding(model, rounding)
     held_out = report_verbs.require_report(args, model) if args.report else None
@@ -111,6 +112,28 @@ def verb_calibrate(args: argparse.Namespace) -> int:
     if args.json:
         print_json(facts)
     return DONE
+
+
+def _round_as_before(args: argparse.Namespace, model: Model) -> None:
+    """Fill in the flags that were not given: histograms change the ranges of a model, not how it is rounded."""
+    from calibration.onnx_graph import parse_model
+    from calibration.quantize import plan
+    from export.int8.int8_from_onnx import Rounding
+
+    before = model.card.calibration if args.from_histograms else {}
+    args.method = args.method or before.get("method") or Rounding.method
+    if args.percentile is not None and args.method != "percentile":
+        raise BadInput(f"expected --percentile with --method percentile, found it with {args.method}; leave it out")
+    if args.percentile is None:
+        args.percentile = before.get("percentile") or Rounding.percentile
+    if args.keep_float is None:
+        kept = set(before.get("kept_float", ()))  # attention gates among them, which always are
+        args.keep_float = [name for name in plan(parse_model(model.read_graph("fp32"), "fp32.onnx")).nodes
+                           if name in kept] if kept else []
+        if args.keep_float:
+            say(f"kept float as before: {', '.join(args.keep_float)} (--keep-float alone keeps none)")
+    if before.get("biases_corrected"):
+        say("corrected biases are lost: that needs faces; calibrate on --images with --correct-biases")
 
 
 def _write_tensorrt_cache(args: argparse.Namespace, card: ModelCard) -> None:
@@ -146,6 +169,7 @@ def _compare_choices(args: argparse.Namespace, model: Model) -> int:
     from export.gate.record import save_figures
     from export.int8.calibration_faces import load_pool
     from export.int8.compare_choices import compare_choices, comparison_lines, save_chart
+    from export.int8.measure_int8 import HeldOut, require_same_labels
     from runtime.machine import describe_machine
     from runtime.preprocess import prepare_faces
     from train.datasets.fer2013 import load_fer2013
@@ -153,12 +177,14 @@ def _compare_choices(args: argparse.Namespace, model: Model) -> int:
     path = _faces_to_choose_from(args)
     if args.dataset != "fer2013":
         raise BadInput(f"expected --dataset fer2013 to compare on, whose PublicTest is held out, found {args.dataset}")
-    held_out = load_fer2013(path).split("PublicTest")
+    public = load_fer2013(path).split("PublicTest")
+    source = {"name": args.dataset, "splits": ["PublicTest"], "images": len(public)}
+    held_out = HeldOut(prepare_faces(public.images, model.card.input), public.labels, public.label_names, source)
+    require_same_labels(model, held_out)
     pool = load_pool(path, args.dataset, model.card.input)
-    found = compare_choices(model, pool, prepare_faces(held_out.images, model.card.input), held_out.labels, CHOICES,
-                            args.method, args.percentile)
+    found = compare_choices(model, pool, held_out.faces, held_out.labels, CHOICES, args.method, args.percentile)
     record = {"model": model.card.name, "fp32_sha256": model.card.graphs["fp32"].sha256, "calibrated_on": pool.source,
-              "measured_on": {"name": args.dataset, "splits": ["PublicTest"], "images": len(held_out)}, **found,
+              "measured_on": source, **found,
               "made_on": describe_machine()}
     save_figures(args.compare, record)
     save_chart(found, args.compare.with_suffix(".png"))
@@ -203,13 +229,14 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--coverage", action="store_true",
                    help="say how well the list spans the set in features, whatever the choice")
     p.add_argument("--resume", action="store_true", help="go on from a calibration that was stopped")
-    p.add_argument("--method", choices=["max", "percentile", "entropy", "mse"], default="percentile")
-    p.add_argument("--percentile", type=float, default=99.999)
+    p.add_argument("--method", choices=["max", "percentile", "entropy", "mse"],
+                   help="percentile; from histograms, what the model was calibrated by, as the next two")
+    p.add_argument("--percentile", type=float, help="99.999")
     p.add_argument("--from-histograms", type=Path, nargs="+", metavar="FILE",
                    help="rebuild INT8 without images, from ranges.hist files merged with the model's own")
     p.add_argument("--alone", action="store_true", help="with --from-histograms: leave the model's own out")
-    p.add_argument("--keep-float", nargs="+", default=[], metavar="LAYER",
-                   help="leave these layers in half precision; mien sensitivity finds which")
+    p.add_argument("--keep-float", nargs="*", metavar="LAYER",
+                   help="leave these layers in half precision; mien sensitivity finds which; alone: none")
     p.add_argument("--correct-biases", action="store_true",
                    help="take from each bias what rounding adds to its layer on average, measured on the faces")
     p.add_argument("--draws", type=int, default=0,

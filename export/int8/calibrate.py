@@ -30,7 +30,7 @@ from calibration.pick_images import (
 )
 from export.int8.calibration_faces import FacePool
 from export.int8.int8_from_onnx import RANGES_FILE, Rounding, int8_from_ranges
-from export.int8.observe_model import observe_model
+from export.int8.observe_model import kept_until_written, observe_model
 from runtime.card import FileEntry, Model, ModelCard
 from runtime.command_line import say
 from runtime.errors import BadInput
@@ -88,7 +88,8 @@ def calibrate_on_faces(model: Model, pool: FacePool, how: Selection, rounding: R
     images = images or list_images([pool.names[i] for i in picks], faces, how.choice, how.seed, pool.source)
     ranges = observe_model(model, faces, resume)
     chosen = images.source | {"choice": images.choice, "seed": images.seed, "list_sha256": images.sha256()}
-    return int8_from_ranges(model, ranges, rounding, chosen, encode_list(images, report), faces)
+    with kept_until_written(model, ranges):
+        return int8_from_ranges(model, ranges, rounding, chosen, encode_list(images, report), faces)
 
 
 def calibrate_from_histograms(model: Model, files: Sequence[Path], rounding: Rounding,

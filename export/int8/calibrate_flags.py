@@ -39,5 +39,15 @@ def require_calibrate_flags(args: argparse.Namespace) -> None:
                            "(the faces of a --report are --held-out PATH)")
     elif args.alone:
         raise BadInput("expected --alone with --from-histograms FILE, found it without; leave it out")
+    if args.compare:
+        of_a_model = {"--list": args.list, "--coverage": args.coverage, "--resume": args.resume,
+                      "--keep-float": args.keep_float, "--correct-biases": args.correct_biases, "--draws": args.draws,
+                      "--tensorrt-cache": args.tensorrt_cache, "--from-histograms": args.from_histograms}
+        given = [flag for flag, value in of_a_model.items() if value]
+        if given:
+            raise BadInput(f"expected --compare, which writes no model, found it with {', '.join(given)}; leave one "
+                           "out")
+    if not args.report and (args.held_out or args.show_faces):
+        raise BadInput("expected --held-out and --show-faces with --report FILE, found one without; leave it out")
     if args.tensorrt_cache:
         require_version_with_caches(args.tensorrt_version)

@@ -62,7 +62,7 @@ def _load_crops(folder: Path, how: FaceInput) -> FacePool:
     if not faces:
         raise BadInput(f"expected face crops in {folder}, found all {len(paths)} images damaged; copy them again")
     stacked = np.stack(faces)
-    digest = hashlib.sha256("\n".join(names).encode())
+    digest = hashlib.sha256("\n".join(names).encode(errors="surrogateescape"))
     digest.update(stacked.data)
     return FacePool(stacked, names, {"name": CROPS, "split": "all", "sha256": digest.hexdigest()})
 

@@ -49,7 +49,7 @@ class Calibration:
 def calibration_page(found: Calibration) -> str:
     """Return the page of a calibrated model."""
     card, facts = found.model.card, found.model.card.calibration
-    how = facts["method"] + (f" {facts['percentile']:g}" if facts["percentile"] is not None else "")
+    how = facts["method"] + (f" {facts['percentile']!r}" if facts["percentile"] is not None else "")
     parts = [
         f"<h1>{text(card.name)} in INT8</h1>",
         f"<p class='quiet'>{text(card.network)}, calibrated on {facts['images']:,} faces of {text(_where_from(facts))}"

@@ -5,6 +5,7 @@ Joins the calibration room's search to a model directory. Knows no data set.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from matplotlib.figure import Figure
 from calibration.onnx_graph import parse_model
 from calibration.pixel_grid import on_grid
 from calibration.ranges import scale_of
-from calibration.sensitivity import Found, Layer, Mix, Trial, fewest_float, front
+from calibration.sensitivity import Cost, Found, Layer, Mix, Trial, fewest_float, front
 from runtime.card import Model
 from runtime.errors import BadInput
 from train.expression.pictures.style import BLUE, GREEN, ORANGE, look, percent_axis, save_png
@@ -24,15 +25,17 @@ from train.expression.pictures.style import BLUE, GREEN, ORANGE, look, percent_a
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """Every layer alone, and the search for a budget of `budget` points."""
+    """Every layer alone, and the search for a budget of `budget` points; `fp32_accuracy` is 0–1, on the same faces."""
 
     layers: tuple[Layer, ...]
     budget: float
     found: Found
+    fp32_accuracy: float
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for a record."""
-        return {"budget_points": self.budget, "layers": [asdict(layer) for layer in self.layers],
+        return {"fp32_accuracy": self.fp32_accuracy, "budget_points": self.budget,
+                "layers": [asdict(layer) for layer in self.layers],
                 "mix": None if self.found.mix is None else asdict(self.found.mix),
                 "front": [asdict(mix) for mix in front(self.found.measured)],
                 "measured": [asdict(mix) for mix in self.found.measured]}
@@ -52,14 +55,21 @@ def find_mix(model: Model, faces: np.ndarray, labels: np.ndarray, budget: float,
     scales = {name: scale_of(t) for name, t in on_grid(fp32, thresholds).items()}
     trial = Trial(fp32, scales, faces, labels, state)
     layers = trial.layers()
-    return Sensitivity(layers, budget, fewest_float(trial, budget, layers))
+    return Sensitivity(layers, budget, fewest_float(trial, budget, layers), trial.accuracy)
+
+
+def require_budget(budget: float) -> None:
+    """Refuse, before faces are loaded, a budget that every mix would keep, or none. Raises BadInput."""
+    if not math.isfinite(budget):
+        raise BadInput(f"expected a finite --budget in points of accuracy, found {budget}")
 
 
 def mix_lines(found: Sensitivity, model: Model) -> list[str]:
     """Return the layers, the front and the verdict for people."""
     wide = max(len(layer.name) for layer in found.layers)
     lines = [f"{layer.name:<{wide}}  {layer.multiply_adds / 1e6:8.2f} M multiply-adds  SQNR {layer.sqnr:5.1f} dB  "
-             f"KL {layer.cost.kl:.6f}  accuracy {-layer.cost.accuracy_drop:+.2f} points" for layer in found.layers]
+             f"KL {layer.cost.kl:.6f}  accuracy {_change(layer.cost)} points" for layer in found.layers]
+    lines.append(f"FP32 is right on {found.fp32_accuracy:.1%} of these faces")
     lines += [_mix_line(mix) for mix in front(found.found.measured)]
     best = found.found.mix
     if best is None:
@@ -71,14 +81,18 @@ def mix_lines(found: Sensitivity, model: Model) -> list[str]:
 
 def _mix_line(mix: Mix) -> str:
     return (f"{mix.int8_share:6.1%} in INT8, {len(mix.kept_float)} layers kept  accuracy "
-            f"{-mix.cost.accuracy_drop:+.2f} points  agreement {mix.cost.agreement:.2%}")
+            f"{_change(mix.cost)} points  agreement {mix.cost.agreement:.2%}")
+
+
+def _change(cost: Cost) -> str:
+    return f"{0.0 - cost.accuracy_drop:+.2f}"  # 0.0 - 0.0 is no -0.0
 
 
 def doubts(mix: Mix, model: Model) -> tuple[str, ...]:
     """Say where INT8 would bring little over FP16; a device's own bench has the last word."""
     said = []
     sizes = {graph: entry.bytes for graph, entry in model.card.graphs.items()}
-    if "int8-gpu" in sizes and sizes["int8-gpu"] * 0.9 > sizes["fp16"]:
+    if "int8-gpu" in sizes and sizes["int8-gpu"] > 0.9 * sizes["fp16"]:
         said.append(f"int8-gpu.onnx ({sizes['int8-gpu'] / 1e6:.2f} MB) is hardly smaller than fp16.onnx "
                     f"({sizes['fp16'] / 1e6:.2f} MB)")
     if mix.int8_share < 0.5:

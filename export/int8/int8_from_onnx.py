@@ -67,6 +67,8 @@ def require_rounding(model: Model, how: Rounding) -> None:
     unknown = sorted(set(how.keep_float) - set(layers))
     if unknown:
         raise BadInput(f"expected layers that INT8 would quantize, found {unknown[0]}; they are {', '.join(layers)}")
+    if set(layers) <= set(how.keep_float):
+        raise BadInput(f"expected a layer to quantize, found all {len(layers)} kept float; fp16.onnx is that model")
 
 
 def int8_from_ranges(model: Model, ranges: ActivationRanges, how: Rounding, chosen: dict[str, Any],

@@ -86,10 +86,11 @@ def require_same_labels(model: Model, held_out: HeldOut) -> None:
     """Raise BadInput where the model's answers are not the faces' labels, or there is no face to measure on."""
     if not len(held_out.faces):
         raise BadInput(f"expected labelled faces of {held_out.source.get('split')} to measure on, found none; "
-                       "check --held-out")
+                       "check its path")
     if model.card.labels != held_out.label_names:
         raise BadInput(f"expected a model of the labels {', '.join(held_out.label_names)} to measure on "
-                       f"{held_out.source.get('name')}, found {', '.join(model.card.labels)}; leave --held-out out")
+                       f"{held_out.source.get('name')}, found {', '.join(model.card.labels)}; give faces of its "
+                       "own labels")
 
 
 def _logits(model: Model, graph: str, faces: np.ndarray) -> np.ndarray:

@@ -1,10 +1,12 @@
 """Observe a model's fp32.onnx on faces, with a progress bar; what was seen survives Ctrl-C, SIGTERM and errors.
 
-The state lies beside the model directory, in the form of `ranges.hist`, until the pass is done. Knows no data set.
+The state lies beside the model directory, in the form of `ranges.hist`, until INT8 is written. Knows no data set.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -52,8 +54,20 @@ def observe_model(model: Model, faces: np.ndarray, resume: bool = False, keep_st
             write_ranges(path, ActivationRanges(graph_sha256, state.images, state.histograms, faces_sha256))
             say(f"kept what {state.images} of {len(faces)} faces showed in {path}; --resume goes on from there")
         raise
-    path.unlink(missing_ok=True)
     return ActivationRanges(graph_sha256, state.images, state.histograms, faces_sha256)
+
+
+@contextmanager
+def kept_until_written(model: Model, ranges: ActivationRanges) -> Iterator[None]:
+    """Keep what a pass saw where what follows it fails, a full disk or a rounding that departs; else leave no state."""
+    try:
+        yield
+    except BaseException:
+        path = state_path(model)
+        write_ranges(path, ranges)
+        say(f"kept what all {ranges.images} faces showed in {path}; --resume begins with that")
+        raise
+    state_path(model).unlink(missing_ok=True)
 
 
 def _state_of(found: ActivationRanges, path: Path, tensors: tuple[str, ...], faces_sha256: str, graph_sha256: str,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from export.int8.calibration_faces import FacePool
     from export.int8.measure_int8 import HeldOut
-    from runtime.card import Model
+    from runtime.card import Model, ModelCard
 
 # Whose faces anyone may see; the other data sets' licences forbid passing them on, and crops are someone's own
 PUBLIC = ("fer2013",)
@@ -25,6 +25,7 @@ PUBLIC = ("fer2013",)
 
 def require_report(args: argparse.Namespace, model: Model) -> HeldOut | None:
     """Return the faces a report is measured on, before any long work; None where none are at hand. Raises BadInput."""
+    from export.int8.find_mix import require_budget
     from export.int8.measure_int8 import HeldOut, require_same_labels
     from runtime.preprocess import prepare_faces
     from train.datasets.fer2013 import load_fer2013
@@ -33,6 +34,7 @@ def require_report(args: argparse.Namespace, model: Model) -> HeldOut | None:
         raise BadInput("expected --report or --compare, found both; --compare writes no model to report on")
     if args.layer_faces < 1:
         raise BadInput(f"expected --layer-faces of at least 1, found {args.layer_faces}")
+    require_budget(args.budget)
     path = args.held_out or (args.images if args.dataset == "fer2013" else None)
     if path is None:
         return None
@@ -59,7 +61,7 @@ def write_report(args: argparse.Namespace, model: Model, pool: FacePool | None, 
     faces, no_faces = _faces_to_show(args, model, pool)
     measured = measure_int8(model, held_out, args.budget, args.layer_faces) if held_out else None
     page = calibration_page(Calibration(model, original_ranges(model).histograms, _readers(fp32), coverage, faces,
-                                        no_faces, measured, _command(args), describe_machine()))
+                                        no_faces, measured, _command(args, model.card), describe_machine()))
     write_text(args.report, page)
     say(f"{args.report}  {model.card.name}" + ("" if measured else ", accuracy not measured: --held-out measures it"))
 
@@ -90,7 +92,7 @@ def _faces_to_show(args: argparse.Namespace, model: Model, pool: FacePool | None
     return pool.faces[picks[spread_over(len(picks))]], ""
 
 
-def _command(args: argparse.Namespace) -> str:
+def _command(args: argparse.Namespace, card: ModelCard) -> str:
     """Return the command that calibrates and reports so again; folders are the reader's own."""
     words = ["mien", "calibrate", "MODEL"]
     if args.from_histograms:
@@ -100,11 +102,13 @@ def _command(args: argparse.Namespace) -> str:
         words += (["--list", args.list.name] if args.list
                   else ["--choice", args.choice, "-n", str(args.n), "--seed", str(args.seed)])
         words += ["--coverage"] * args.coverage
-    words += ["--method", args.method, *(["--percentile", f"{args.percentile:g}"] * (args.method == "percentile"))]
+    facts = card.calibration  # what was not given is the model's own
+    words += ["--method", facts["method"]]
+    words += [] if facts["percentile"] is None else ["--percentile", repr(facts["percentile"])]
     words += ["--keep-float", *args.keep_float] if args.keep_float else []
     words += ["--correct-biases"] * args.correct_biases + (["--draws", str(args.draws)] if args.draws else [])
     words += ["--report", args.report.name, *(["--held-out", "PATH"] if args.held_out else []), "--budget",
-              f"{args.budget:g}", "--layer-faces", str(args.layer_faces), *["--show-faces"] * args.show_faces]
+              repr(args.budget), "--layer-faces", str(args.layer_faces), *["--show-faces"] * args.show_faces]
     return shlex.join(words)
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import cv2
+import onnx
 import pytest
 from tiny_graphs import random_faces
 
+from calibration.quantize import plan
 from export.int8 import int8_from_onnx as module
+from export.int8.calibration_faces import load_pool
 from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from export.int8.observe_model import observe_model
 from mien import main
@@ -40,6 +44,11 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     (["--keep-float", "nope"], "layers that INT8 would quantize, found nope"),
     (["--tensorrt-cache", "x", "--tensorrt-version", "11.0.0"], "give it int8-gpu.onnx"),
     (["--alone"], "--alone with --from-histograms"),
+    (["--method", "max", "--percentile", "99.9"], "--percentile with --method percentile, found it with max"),
+    (["--compare", "c.json", "--keep-float", "classify", "--resume"], "found it with --resume, --keep-float; leave"),
+    (["--compare", "c.json", "--tensorrt-cache", "x"], "found it with --tensorrt-cache"),
+    (["--show-faces"], "--held-out and --show-faces with --report FILE"),
+    (["--report", "r.html", "--budget", "nan"], "a finite --budget in points of accuracy, found nan"),
 ])
 def test_calibrate_refuses_before_it_looks_for_faces(
         directory: Path, capsys: pytest.CaptureFixture[str], flags: list[str], found: str) -> None:
@@ -71,6 +80,39 @@ def test_a_rounding_that_cannot_be_is_refused_before_the_pass(directory: Path, m
     monkeypatch.setattr(module, "observe_model", lambda *_, **__: pytest.fail("observed"))
     with pytest.raises(BadInput, match="found nope"):
         int8_from_onnx(load_model(directory), random_faces(8), Rounding(keep_float=("nope",)), {})
+
+
+def test_an_int8_without_a_layer_of_it_is_refused(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layers = plan(onnx.load(directory / "fp32.onnx")).nodes
+    said = refused(capsys, "calibrate", directory, "--images", directory / "nowhere", "--keep-float", *layers)
+    assert f"found all {len(layers)} kept float; fp16.onnx is that model" in said
+
+
+def test_histograms_change_the_ranges_and_not_how_a_model_is_rounded(
+        directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command that a drift alarm names: what a gate passed would be undone without a word."""
+    kept = plan(onnx.load(directory / "fp32.onnx")).nodes[-1]
+    before = Rounding("entropy", keep_float=(kept,), correct_biases=True)
+    int8_from_onnx(load_model(directory), random_faces(16), before, {"name": "noise"})
+    write_ranges(tmp_path / "wall.hist", observe_model(load_model(directory), random_faces(8, seed=3)))
+    command = ["calibrate", str(directory), "--from-histograms", str(tmp_path / "wall.hist"), "--alone"]
+    assert main(command) == 0
+    facts = load_model(directory).card.calibration
+    assert (facts["method"], facts["kept_float"], facts["images"]) == ("entropy", [kept], 8)
+    said = capsys.readouterr().err
+    assert f"kept float as before: {kept}" in said and "corrected biases are lost" in said
+    assert main([*command, "--method", "percentile", "--percentile", "99.99", "--keep-float"]) == 0
+    facts = load_model(directory).card.calibration
+    assert (facts["method"], facts["percentile"], facts["kept_float"]) == ("percentile", 99.99, [])
+    assert main(command) == 0 and load_model(directory).card.calibration["percentile"] == 99.99
+
+
+def test_a_crop_whose_name_is_not_utf_8_is_a_face_like_any(directory: Path, tmp_path: Path) -> None:
+    for number, face in enumerate(random_faces(4)):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), face[0])
+    os.rename(tmp_path / "0.png", os.fsencode(tmp_path) + b"/caf\xe9.png")
+    pool = load_pool(tmp_path, "crops", load_model(directory).card.input)
+    assert len(pool.faces) == 4 and len(pool.source["sha256"]) == 64
 
 
 def test_caches_of_two_merges_have_two_keys(directory: Path, tmp_path: Path) -> None:

@@ -264,7 +264,7 @@ def test_both_forms_are_held_against_fp32_on_the_same_faces(measured: Int8Figure
 
 def test_a_model_of_other_labels_is_refused(model: Model, held_out: HeldOut) -> None:
     other = dataclasses.replace(held_out, label_names=(*LABELS[:-1], "contempt"))
-    with pytest.raises(BadInput, match="expected a model of the labels .*contempt.*, found .*neutral; leave"):
+    with pytest.raises(BadInput, match="expected a model of the labels .*contempt.*, found .*neutral; give faces"):
         measure_int8(model, other, 0.3)
 
 

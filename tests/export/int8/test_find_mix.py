@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from tiny_graphs import random_faces
 
+import mien
 from export.int8.calibrate import Selection, calibrate_on_faces
 from export.int8.calibration_faces import FacePool
 from export.int8.find_mix import Sensitivity, doubts, draw_sensitivity, find_mix, mix_lines
 from export.int8.int8_from_onnx import Rounding
 from runtime.card import Model, load_model
 from runtime.errors import BadInput
+from train.datasets.labelled_faces import LabelledFaces
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +76,34 @@ def test_the_picture_is_drawn(found: Sensitivity, tmp_path: Path) -> None:
 def test_a_model_without_ranges_is_sent_to_calibrate(tiny_export) -> None:
     with pytest.raises(BadInput, match="mien calibrate .* first"):
         find_mix(load_model(tiny_export.directory), random_faces(4), np.zeros(4, np.int64), 0.3, None)
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.95, True), (1.2, True), (0.85, False)])
+def test_int8_that_is_hardly_smaller_than_fp16_is_doubted(model: Model, found: Sensitivity, share: float,
+                                                          said: bool) -> None:
+    graphs = model.card.graphs
+    sized = {name: dataclasses.replace(graphs[name], bytes=size)
+             for name, size in (("fp16", 1_000_000), ("int8-gpu", int(1_000_000 * share)))}
+    other = dataclasses.replace(model, card=dataclasses.replace(model.card, graphs=graphs | sized))
+    assert found.found.mix is not None
+    assert any("hardly smaller" in doubt for doubt in doubts(found.found.mix, other)) == said
+
+
+def test_an_accuracy_that_nobody_could_take_for_good_is_said(model: Model, found: Sensitivity) -> None:
+    assert found.as_dict()["fp32_accuracy"] == found.fp32_accuracy < 0.5
+    assert f"FP32 is right on {found.fp32_accuracy:.1%} of these faces" in mix_lines(found, model)
+    assert not any("-0.00" in line for line in mix_lines(found, model))
+
+
+def test_sensitivity_refuses_labels_that_are_not_the_faces_and_budgets_without_end(
+        model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    splits, names = np.array(["PublicTest"] * 8), [str(i) for i in range(8)]
+    others = model.card.labels[::-1]
+    noise = LabelledFaces(random_faces(8)[:, 0], np.arange(8) % 7, splits, names, others)
+    monkeypatch.setattr("train.datasets.fer2013.load_fer2013", lambda _: noise)
+    flags = ["sensitivity", str(model.directory), "--data", "fer2013", "--out", str(tmp_path / "out")]
+    assert mien.main(flags) == 2
+    assert f"expected a model of the labels {', '.join(others)} to measure on fer2013" in capsys.readouterr().err
+    assert mien.main([*flags, "--budget", "nan"]) == 2
+    assert "expected a finite --budget" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
