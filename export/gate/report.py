@@ -27,8 +27,8 @@ MOST_FLIPS = 200  # listed in a record; the count stands beside them
 class Report:
     """All that a check found. gate: the engine against the reference; links: what was walked, in the chain's order.
 
-    data: name, splits, images, sha256 and which copies were left out; graph_facts: the graph's name, file hash and
-    bytes; image_names: (N,) of the faces, for the flips.
+    data: name, splits, images, sha256 and which copies were left out; graph_facts: the graph's name, its form, file
+    hash and bytes; image_names: (N,) of the faces, for the flips.
     """
 
     model: str
@@ -66,7 +66,10 @@ class Report:
     @property
     def what(self) -> str:
         """The engine, the reference and the faces, in words."""
-        return (f"{self.model} {self.graph_facts['graph']} on {self.target} against {self.reference['name']}, "
+        graph = self.graph_facts["graph"]
+        if (graph, self.target) == ("fp16", "cpu"):
+            graph += f" in {'half' if self.graph_facts['form'] == 'gpu' else 'float32'} arithmetic"
+        return (f"{self.model} {graph} on {self.target} against {self.reference['name']}, "
                 f"{self.data['images']:,} faces of {data_name(self.data)}")
 
     @property

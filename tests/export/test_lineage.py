@@ -100,6 +100,17 @@ def test_a_graph_without_a_record_or_with_a_failed_one_is_named(model: Path, tmp
     assert (gate("failed.json"), gate("other.json"), gate("undecided.json")) == ("broken", "missing", "missing")
 
 
+@pytest.mark.parametrize(("form", "state"), [
+    ({"target": "cpu"}, "missing"), ({"target": "cpu", "form": "cpu"}, "missing"),
+    ({"target": "cpu", "form": "cpu", "passed": False}, "broken"), ({"target": "cpu", "form": "gpu"}, "verified"),
+    ({"target": "tensorrt"}, "verified")])
+def test_fp16_is_proven_by_halfs_own_arithmetic(model: Path, tmp_path: Path, form: dict[str, object],
+                                                state: str) -> None:
+    record = {"graph": "fp16", "sha256": load_model(model).card.graphs["fp16"].sha256, "passed": True} | form
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert states(lineage_of(load_model(model), [tmp_path / "r.json"]).links)["gate of fp16"] == state
+
+
 def test_another_checkpoint_breaks_the_link(model: Path) -> None:
     other = ROOT / "train" / "checkpoints" / "mien-light-50"
     assert states(lineage_of(load_model(model), RECORDS, checkpoint=other).links)["checkpoint"] == "broken"
