@@ -37,22 +37,19 @@ def run_check(args: argparse.Namespace) -> tuple[Report, np.ndarray]:
     """Run a check; returns its report and the faces (N, C, H, W) uint8. Raises BadInput, BadModel, Unavailable."""
     from export.gate.baseline import read_baseline
     from export.gate.budget import read_budget
+    from export.gate.form import open_form
     from export.gate.gate import Asked, run_gate
-    from export.gate.gpu_form import open_gpu_form
     from runtime.card import load_expression_model
-    from runtime.engines import graph_for, open_engine
 
     model = load_expression_model(args.model)
     budget = read_budget(model.card, args.budget, {name: getattr(args, name) for name in (
         "accuracy_drop", "agreement", "recall_drop", "kl", "ece_shift", "classes")})
-    graph = "int8-gpu" if args.form == "gpu" and args.precision == "int8" else graph_for(args.precision, args.target)
-    engine = (open_gpu_form(model, graph, args.threads) if args.form == "gpu"
-              else open_engine(model, args.precision, args.target, args.threads, args.cache))
+    form = open_form(model, args.precision, args.target, args.form, args.threads, args.cache)
     chosen = labelled_faces(args, model)
     pytorch, facts = _pytorch(args, model) if args.checkpoint else (None, {})
     baseline = read_baseline(args.baseline, chosen.facts["sha256"]) if args.baseline else None
-    report = run_gate(Asked(model, graph, engine, chosen.faces, chosen.labels, chosen.names, chosen.facts, budget,
-                            pytorch, facts, baseline, args.chain, args.bisect, args.threads, chosen.warnings))
+    report = run_gate(Asked(model, form, chosen.faces, chosen.labels, chosen.names, chosen.facts, budget, pytorch,
+                            facts, baseline, args.chain, args.bisect, args.threads, chosen.warnings))
     return report, chosen.faces
 
 
@@ -72,9 +69,8 @@ def labelled_faces(args: argparse.Namespace, model: Model) -> CheckedFaces:
 
 def _require_flags(args: argparse.Namespace) -> None:
     """Refuse flags that say two things, before minutes of work. Raises BadInput."""
-    if args.form == "gpu" and args.target != "cpu":
-        raise BadInput(f"expected --form gpu, which follows a GPU on the CPU, or --target {args.target}, found both; "
-                       "leave one out")
+    if args.form and args.target != "cpu":
+        raise BadInput(f"expected --form, which is of the CPU, or --target {args.target}, found both; leave one out")
     if args.thumbnails and not args.html:
         raise BadInput("expected --html FILE with --thumbnails, found none; the page is where faces are shown")
     for path in (args.record, args.junit, args.markdown, args.html):
@@ -136,8 +132,9 @@ def add_verbs(verb: AddVerb) -> None:
     p.add_argument("--precision", choices=["fp32", "fp16", "int8"], default="int8")
     p.add_argument("--target", default="cpu", choices=["cpu", "tensorrt", "tensorrt-rtx"])
     p.add_argument("--cache", type=Path, help="where TensorRT's engines are kept; ~/.cache/mien/engines")
-    p.add_argument("--form", choices=["cpu", "gpu"], default="cpu",
-                   help="gpu: follow on the CPU the graph that a GPU would get; in fp16 each tensor is rounded to half")
+    p.add_argument("--form", choices=["cpu", "gpu"],
+                   help="gpu: follow on the CPU the graph that a GPU would get; in fp16, whose default it is, each "
+                        "tensor is rounded to half")
     add_data_flags(p, required=True)
     p.add_argument("--checkpoint", type=Path,
                    help="take PyTorch itself as reference instead of fp32.onnx, which export proved equal to it")

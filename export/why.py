@@ -27,9 +27,13 @@ def why_engine(path: Path, model: Path | None, records: Sequence[Path] | None) -
         facts, link = _sidecar_of(path, content)
     except MienError as error:
         return [Link("engine", "broken", str(error))]
-    found = load_model(model or Path(str(facts.get("model", ""))))
+    named = model or facts.get("model")
+    if not named:
+        raise BadInput(f"expected the model in {path}'s sidecar, found none; name it with --model")
+    found = load_model(Path(str(named)))
     graphs = {entry.sha256: graph for graph, entry in found.card.graphs.items()}
-    graph = str(facts.get("graph_sha256", facts.get("key", {}).get("graph_sha256", "")))
+    key = facts.get("key")
+    graph = str(facts.get("graph_sha256", key.get("graph_sha256", "") if isinstance(key, dict) else ""))
     made_of = (Link("engine's graph", "verified", f"{graphs[graph]} of {found.card.name}") if graph in graphs else
                Link("engine's graph", "broken", f"compiled from {graph[:12] or 'no graph'}, which is none of "
                                                 f"{found.directory}"))
@@ -43,7 +47,12 @@ def _sidecar_of(path: Path, content: bytes) -> tuple[dict[str, Any], Link]:
         if secret is None:
             raise BadInput(f"expected {beside}, or this device's secret beside the cache, found neither")
         return unseal(content, secret, str(path)).sidecar, Link("engine", "verified", "sealed by this device")
-    facts: dict[str, Any] = json.loads(beside.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"expected the sidecar of an engine in {beside}, found {error}; build it again") from error
+    if not isinstance(facts, dict):
+        raise BadInput(f"expected the sidecar of an engine in {beside}, found another file; build it again")
     found = hashlib.sha256(content).hexdigest()
     if found != facts.get("engine_sha256"):
         raise BadInput(f"expected the engine that {beside.name} names, found {found[:12]} in {path}; build it again")

@@ -64,14 +64,15 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS)
 def wilson_interval(hits: float, count: float, z: float = 1.959964) -> tuple[float, float]:
     """Return the interval of a share (0–1) of `count` independent images; z is 95 %'s, two-sided.
 
-    Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953: it stays inside 0–1, also at no hit or all.
+    Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953: it stays inside 0–1, and ends at 0 without a hit, at
+    1 with all.
     """
     if not count:
         return 0.0, 1.0
     share, spread = hits / count, z * z / count
     centre = (share + spread / 2) / (1 + spread)
     half = z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half) if hits != count else 1.0
 
 
 def paired_interval(right_before: np.ndarray, right_after: np.ndarray, z: float = 1.959964) -> tuple[float, float]:

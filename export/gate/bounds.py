@@ -61,6 +61,12 @@ def share_changed(changed: np.ndarray) -> Measured:
     return Measured(100 * hits / max(1, count), bounds, chance)
 
 
+def count_changed(changed: np.ndarray) -> Measured:
+    """Return how many images of 100, (N,) bool, changed, where none may: of these images it is certain."""
+    share = 100 * float(changed.mean()) if len(changed) else 0.0
+    return Measured(share, lambda _: (share, share), lambda limit: float(share <= limit))
+
+
 def mean_of(values: np.ndarray) -> Measured:
     """Return the mean of (N,) values however skewed: Hall's cubic transformation of Student's statistic.
 

@@ -20,9 +20,9 @@ FEWEST_OF_A_CLASS = 300  # images; FER2013's *disgust* has 39 in PrivateTest, an
 class Budget:
     """The most that may be lost, each a line of `check.yaml`.
 
-    accuracy_drop and recall_drop: points of 100; agreement: share of labels that stay; kl: mean KL from the reference,
-    nats; ece_shift: change of the expected calibration error either way, a share; classes: gate these also where they
-    have fewer than 300 images.
+    accuracy_drop and recall_drop: points of 100, above 0; agreement: share of labels that stay, 1 where none of these
+    images' may change; kl: mean KL from the reference, nats; ece_shift: change of the expected calibration error either
+    way, a share; classes: gate these also where they have fewer than 300 images.
     """
 
     accuracy_drop: float = 1.0
@@ -36,6 +36,9 @@ class Budget:
         for name in ("accuracy_drop", "recall_drop"):
             if not 0 <= getattr(self, name) <= 100:
                 raise ValueError(f"expected {name} of 0–100 points, found {getattr(self, name):g}")
+            if getattr(self, name) == 0:
+                raise ValueError(f"expected {name} above 0 points, found 0, which no number of images proves; give "
+                                 "what may be lost, as 0.1, or agreement 1, with which no label may change")
         for name in ("agreement", "ece_shift"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"expected {name} of 0–1, found {getattr(self, name):g}")

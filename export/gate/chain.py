@@ -13,7 +13,7 @@ import numpy as np
 
 from export.gate.answers import Answers
 from export.gate.budget import Budget
-from export.gate.check import Judgement, Verdict, judge
+from export.gate.check import Judgement, Verdict, judge, require_finite
 from export.gate.first_layer import FACES, LayerDeparture, first_departure
 from runtime.card import Model
 from runtime.engines.engine import Engine
@@ -83,19 +83,26 @@ class Walk:
         for name in names:
             if golden and name != PYTORCH:
                 yield golden(name)
-            if BEFORE.get(name) in names:
+            if BEFORE.get(name) in names and self.is_finite(BEFORE[name]):  # else that one's own link has failed
                 yield self.link(name, BEFORE[name])
 
     def link(self, name: str, before: str) -> Link:
-        """Hold one link against another on the labelled faces; a link that fails names its first layer."""
-        answers = Answers(self.logits(before), self.logits(name), self.labels, self.model.card.labels,
-                          self.model.card.temperature)
+        """Hold one link against another on the labelled faces; a link that fails names its first layer.
+
+        Raises MienError where the other's answers are not finite.
+        """
+        reference, card = require_finite(self.logits(before), shown(before)), self.model.card
+        answers = Answers(reference, self.logits(name), self.labels, card.labels, card.temperature)
         judgement = judge(answers, self.budget)
         layer = None
-        if (self.bisect or judgement.verdict == "fail") and {before, name} <= set(self.model.card.graphs):
+        if (self.bisect or judgement.verdict == "fail") and {before, name} <= set(card.graphs):
             worst = np.argsort(-np.where(answers.finite, 0, 1), kind="stable")[:FACES]
             layer = first_departure(self.model.read_graph(before), self.model.read_graph(name), self.faces[worst])
         return Link(shown(name), shown(before), None, judgement, answers, layer)
+
+    def is_finite(self, name: str) -> bool:
+        """Are a link's answers all numbers, so that others can be held against them?"""
+        return bool(np.isfinite(self.logits(name)).all())
 
 
 def shown(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from export.gate.answers import Answers
-from export.gate.bounds import ALPHA, Measured, accuracy_lost, mean_of, share_changed, size_of
+from export.gate.bounds import ALPHA, Measured, accuracy_lost, count_changed, mean_of, share_changed, size_of
 from export.gate.budget import FEWEST_OF_A_CLASS, Budget
 from runtime.engines.face_batches import Logits, run_all
 from runtime.errors import DONE, FAILED, INCONCLUSIVE, BadInput, MienError
@@ -46,8 +46,9 @@ class Finding:
     @property
     def text(self) -> str:
         """Return the finding in words."""
-        more = "the figure lies on its limit" if self.more_images is None else f"{self.more_images:,} more images"
-        end = {"pass": "", "fail": ": broken", "inconclusive": f": undecided, {more} would tell"}[self.verdict]
+        more = ("the figure lies on its limit and more images would not tell" if self.more_images is None else
+                f"{self.more_images:,} more images would tell")
+        end = {"pass": "", "fail": ": broken", "inconclusive": f": undecided, {more}"}[self.verdict]
         return (f"{self.name} {number(self.value)} ({number(self.low)} to {number(self.high)}) {self.unit}, "
                 f"{number(self.limit)} allowed{end}")
 
@@ -138,8 +139,10 @@ def label_questions(right_before: np.ndarray, right_after: np.ndarray, changed: 
                     label_names: tuple[str, ...], budget: Budget) -> tuple[list[Question], list[Question]]:
     """Return what labels alone answer, (N,) arrays all: the questions that gate, and the small classes' that do not."""
     count = len(labels)
+    may_change = round(100 * (1 - budget.agreement), 9)
     gated = [Question("accuracy_drop", "points", accuracy_lost(right_before, right_after), budget.accuracy_drop, count),
-             Question("labels_changed", "%", share_changed(changed), round(100 * (1 - budget.agreement), 9), count)]
+             Question("labels_changed", "%", (share_changed if may_change else count_changed)(changed), may_change,
+                      count)]
     reported: list[Question] = []
     for index, name in enumerate(label_names):
         held = labels == index

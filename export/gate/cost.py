@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from export.gate.budget import Budget
+from export.gate.form import Form
 from export.gate.gate import Asked, run_gate
 from export.gate.page import gate_page
 from export.gate.record import save_figures
@@ -39,8 +40,8 @@ def measure(model: Model, faces: LabelledFaces, precision: str) -> dict[str, Any
     inputs = prepare_faces(faces.images, model.card.input)
     data = {"name": "fer2013", "splits": list(dict.fromkeys(faces.splits.tolist())), "without_copies": False,
             "images": len(faces), "sha256": faces.sha256()}
-    report = run_gate(Asked(model, precision, engines[precision], inputs, faces.labels, tuple(faces.names), data,
-                            Budget()), engines)
+    report = run_gate(Asked(model, Form(precision, engines[precision]), inputs, faces.labels, tuple(faces.names),
+                            data, Budget()), engines)
     report.as_dict()
     page = gate_page(report, inputs)
     whole = [now - then for now, then in zip(_clocks(), started)]

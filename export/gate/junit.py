@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from export.gate.check import Finding
+from export.gate.clean_text import clean_text
 from export.gate.report import Report
 
 
@@ -28,7 +29,8 @@ def junit_xml(report: Report) -> str:
     suite.set("tests", str(len(suite.findall("testcase"))))
     ElementTree.SubElement(suite, "system-out").text = "\n".join(report.lines())
     ElementTree.indent(suite)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
+    content = clean_text(ElementTree.tostring(suite, encoding="unicode"))
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{content}\n'
 
 
 def _questions(suite: ElementTree.Element, group: str, findings: Iterable[Finding]) -> None:

@@ -19,6 +19,7 @@ from runtime.errors import BadInput
 from runtime.faces.detector import FaceDetector
 from runtime.preprocess import FaceInput, crop_faces, prepare_face, prepare_faces
 from train.datasets import DATASETS
+from train.datasets.fer2013 import is_half
 from train.datasets.label_maps import EMOTIONS, relabel
 from train.datasets.labelled_faces import LabelledFaces, without_copies_of
 from train.datasets.labelled_files import Prepare
@@ -98,6 +99,9 @@ def _recognise(path: Path, card: ModelCard) -> str:
 def _read(asked: DataAsked, name: str, card: ModelCard) -> LabelledFaces:
     prepare = _cutter(asked.detector, card.input)
     if name == FOLDERS:
+        if is_half(asked.path):
+            raise BadInput(f"expected the whole of FER2013, whose file names tell its splits, found its half "
+                           f"{asked.path}; give the folder above, and --split")
         try:
             return load_own_faces(asked.path, card.labels, prepare)
         except BadInput as error:

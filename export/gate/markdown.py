@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from export.gate.check import Finding, number
+from export.gate.clean_text import clean_text
 from export.gate.report import Report
 
 _SIGNS = {"pass": "✅", "fail": "❌", "inconclusive": "❔"}
@@ -32,7 +33,7 @@ def markdown(report: Report) -> str:
                     [[c.name, f"{c.images:,}", f"{c.recall_reference:.1%}", f"{c.recall_engine:.1%}", str(c.lost),
                       str(c.won), f"{c.p:.2g}"] for c in report.answers.classes()])
     lines += ["", "</details>", *(f"\n> {_text(warning)}" for warning in report.warnings)]
-    return "\n".join(lines) + "\n"
+    return clean_text("\n".join(lines) + "\n")
 
 
 def _rows(gated: Iterable[Finding], reported: Iterable[Finding]) -> list[list[str]]:

@@ -15,18 +15,31 @@ import numpy as np
 from export.gate.answers import NO_ANSWER
 
 _DIGITS = string.digits + string.ascii_lowercase  # one sign an image
+_FURTHER = 0x100 - len(_DIGITS)  # from label 36 on: letters that no digit is
 _NONE = "-"
 _LEAST = float(np.finfo(np.float16).min)
 
 
 def pack_labels(said: np.ndarray) -> str:
-    """Return (N,) labels below 36 as one sign each, - for no answer."""
-    return "".join(_NONE if label == NO_ANSWER else _DIGITS[label] for label in said.tolist())
+    """Return (N,) labels as one sign each, - for no answer: 0–9, a–z, then Unicode's letters from U+0100."""
+    return "".join(_sign(label) for label in said.tolist())
 
 
 def unpack_labels(text: str) -> np.ndarray:
     """Return what `pack_labels` packed, (N,) int64. Raises ValueError for another sign."""
-    return np.array([NO_ANSWER if sign == _NONE else _DIGITS.index(sign) for sign in text], dtype=np.int64)
+    return np.array([_label(sign) for sign in text], dtype=np.int64)
+
+
+def _sign(label: int) -> str:
+    if label == NO_ANSWER:
+        return _NONE
+    return _DIGITS[label] if label < len(_DIGITS) else chr(_FURTHER + label)
+
+
+def _label(sign: str) -> int:
+    if sign == _NONE:
+        return NO_ANSWER
+    return ord(sign) - _FURTHER if ord(sign) >= _FURTHER + len(_DIGITS) else _DIGITS.index(sign)
 
 
 def pack_logits(logits: np.ndarray) -> dict[str, Any]:

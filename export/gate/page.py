@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from export.gate.check import Finding, number
+from export.gate.clean_text import clean_text
 from export.gate.pictures import draw_confusion_change, draw_intervals, draw_reliability
 from export.gate.report import Report
 from export.int8.calibration_pictures import contact_sheet
@@ -46,7 +47,7 @@ def gate_page(report: Report, faces: np.ndarray | None) -> str:
         "<h2>Labels that changed</h2>", *_flips(report, faces),
         "<h2>Where it came from</h2>", facts_table(_origin(report)),
     ]
-    return html_page(f"mien check: {report.model} {report.graph_facts['graph']}", parts)
+    return clean_text(html_page(f"mien check: {report.model} {report.graph_facts['graph']}", parts))
 
 
 def _findings(findings: tuple[Finding, ...], gating: int) -> str:

@@ -27,8 +27,8 @@ MOST_FLIPS = 200  # listed in a record; the count stands beside them
 class Report:
     """All that a check found. gate: the engine against the reference; links: what was walked, in the chain's order.
 
-    data: name, splits, images, sha256 and which copies were left out; graph_facts: the graph's name, file hash and
-    bytes; image_names: (N,) of the faces, for the flips.
+    data: name, splits, images, sha256 and which copies were left out; graph_facts: the graph's name, its form, file
+    hash and bytes; image_names: (N,) of the faces, for the flips.
     """
 
     model: str
@@ -64,9 +64,19 @@ class Report:
         return "fail" if "fail" in given else "inconclusive" if "inconclusive" in given else "pass"
 
     @property
+    def awaited(self) -> Judgement:
+        """The judgement that more images would settle: the gate's, or the baseline's where that alone is undecided."""
+        if self.baseline and self.gate.verdict == "pass":
+            return self.baseline[1]
+        return self.judgement
+
+    @property
     def what(self) -> str:
         """The engine, the reference and the faces, in words."""
-        return (f"{self.model} {self.graph_facts['graph']} on {self.target} against {self.reference['name']}, "
+        graph = self.graph_facts["graph"]
+        if (graph, self.target) == ("fp16", "cpu"):
+            graph += f" in {'half' if self.graph_facts['form'] == 'gpu' else 'float32'} arithmetic"
+        return (f"{self.model} {graph} on {self.target} against {self.reference['name']}, "
                 f"{self.data['images']:,} faces of {data_name(self.data)}")
 
     @property
@@ -85,11 +95,10 @@ class Report:
         if self.verdict == "fail":
             broken = self.broken_link
             return f"{word}: {broken.text if broken else f'departs from the baseline: {self._baseline_said()}'}"
-        judged = self.judgement if self.gate.verdict == "inconclusive" else self.baseline[1]  # type: ignore[index]
-        more = judged.more_images
+        more = self.awaited.more_images
         need = "no number of images tells: a figure lies on its limit" if more is None else (
             f"about {more:,} more images would decide, if the rates stay")
-        undecided = "; ".join(f.text for f in judged.findings if f.verdict == "inconclusive")
+        undecided = "; ".join(f.text for f in self.awaited.findings if f.verdict == "inconclusive")
         return f"{word}: {need}; {undecided}"
 
     def _baseline_said(self) -> str:
@@ -101,7 +110,7 @@ class Report:
         found = {
             "model": self.model, **self.graph_facts, "target": self.target, "reference": self.reference,
             "data": self.data, "verdict": self.verdict, "passed": self.verdict == "pass", "headline": self.headline,
-            "more_images": self.judgement.more_images, "broken": list(self.judgement.broken),
+            "more_images": self.awaited.more_images, "broken": list(self.judgement.broken),
             "budget": asdict(self.budget), **self.answers.figures(),
             "findings": [finding_dict(f) for f in self.judgement.findings],
             "reported": [finding_dict(f) for f in self.judgement.reported],

@@ -69,7 +69,7 @@ def open_prepared(model: Model, prepared: PreparedEngine) -> Engine:
     """Open an engine from the cache on the GPU. Raises BadModel, MienError, Unavailable."""
     engine = prepared.open()
     try:
-        _match_card(model, engine)
+        match_card(model, engine)
     except BadModel:
         engine.close()
         raise
@@ -84,11 +84,11 @@ def open_graph_on_cpu(model: Model, graph: str, threads: int = 0) -> Engine:
 def _open_in_onnxruntime(model: Model, graph: str, threads: int, target: str) -> Engine:
     engine = OnnxRuntimeEngine(model.read_graph(graph), str(model.directory / f"{graph}.onnx"),
                                graph.removesuffix("-gpu"), threads, fuse_qdq=not graph.endswith("-gpu"), target=target)
-    _match_card(model, engine)
+    match_card(model, engine)
     return engine
 
 
-def _match_card(model: Model, engine: Engine) -> None:
+def match_card(model: Model, engine: Engine) -> None:
     """Refuse a graph whose input or output is not what the card says."""
     card, where = model.card, model.directory
     inputs, outputs = {i.name: i for i in engine.inputs}, {o.name: o for o in engine.outputs}

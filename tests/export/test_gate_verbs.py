@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -31,7 +33,8 @@ def check(*arguments: object) -> int:
 
 
 @pytest.mark.parametrize(("flags", "words"), [
-    (("--form", "gpu", "--target", "tensorrt"), "found both"), (("--thumbnails",), "--html FILE with --thumbnails"),
+    (("--form", "gpu", "--target", "tensorrt"), "found both"),
+    (("--form", "cpu", "--target", "tensorrt"), "found both"), (("--thumbnails",), "--html FILE with --thumbnails"),
     (("--junit", "."), "found the folder .")])
 def test_flags_that_make_no_sense_are_refused_before_any_work(flags: tuple[str, ...], words: str,
                                                               capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +99,20 @@ def test_the_verdict_is_said_though_its_files_cannot_be_written(tiny_model: Path
     assert check(tiny_model, "--data", data, "--record", tmp_path / "file" / "r.json") == 2
     said = capsys.readouterr().err
     assert said.startswith("INCONCLUSIVE: ") and "expected a folder to write r.json into" in said
+
+
+def test_a_file_name_that_is_no_utf_8_is_checked_and_reported(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    Path(os.fsdecode(os.fsencode(data / LABELS[0]) + b"/caf\xe9\x01.png")).write_bytes(b"no image")
+    reports = {flag: tmp_path / f"r.{flag}" for flag in ("html", "junit", "markdown", "record")}
+    assert check(tiny_model, "--data", data, *(f"--{flag}={path}" for flag, path in reports.items())) == 4
+    assert ElementTree.parse(reports["junit"]).getroot().tag == "testsuite"
+    assert all(r"caf\udce9" in path.read_text(encoding="utf-8") for path in reports.values())
+
+
+def test_fp16_is_judged_in_half_arithmetic_unless_said_otherwise(data: Path, tmp_path: Path) -> None:
+    def recorded(*flags: str) -> str:
+        mien.main(["check", "mien-light", "--data", str(data), "--precision", "fp16", *flags,
+                   "--record", str(tmp_path / "r.json")])
+        return str(json.loads((tmp_path / "r.json").read_text())["form"])
+
+    assert (recorded(), recorded("--form", "gpu"), recorded("--form", "cpu")) == ("gpu", "gpu", "cpu")

@@ -16,6 +16,7 @@ import mien
 from export.lineage import Link, lineage_of
 from export.why import why_bundle, why_engine
 from runtime.card import FileEntry, load_model, save_card
+from runtime.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDS = sorted((ROOT / "docs" / "results").glob("*mien-light*.json"))
@@ -100,6 +101,17 @@ def test_a_graph_without_a_record_or_with_a_failed_one_is_named(model: Path, tmp
     assert (gate("failed.json"), gate("other.json"), gate("undecided.json")) == ("broken", "missing", "missing")
 
 
+@pytest.mark.parametrize(("form", "state"), [
+    ({"target": "cpu"}, "missing"), ({"target": "cpu", "form": "cpu"}, "missing"),
+    ({"target": "cpu", "form": "cpu", "passed": False}, "broken"), ({"target": "cpu", "form": "gpu"}, "verified"),
+    ({"target": "tensorrt"}, "verified")])
+def test_fp16_is_proven_by_halfs_own_arithmetic(model: Path, tmp_path: Path, form: dict[str, object],
+                                                state: str) -> None:
+    record = {"graph": "fp16", "sha256": load_model(model).card.graphs["fp16"].sha256, "passed": True} | form
+    (tmp_path / "r.json").write_text(json.dumps(record))
+    assert states(lineage_of(load_model(model), [tmp_path / "r.json"]).links)["gate of fp16"] == state
+
+
 def test_another_checkpoint_breaks_the_link(model: Path) -> None:
     other = ROOT / "train" / "checkpoints" / "mien-light-50"
     assert states(lineage_of(load_model(model), RECORDS, checkpoint=other).links)["checkpoint"] == "broken"
@@ -116,6 +128,41 @@ def test_an_engine_leads_to_its_graph(model: Path, tmp_path: Path) -> None:
     assert states(why_engine(engine, model, RECORDS))["engine's graph"] == "broken"
     engine.write_bytes(b"other")
     assert states(why_engine(engine, model, RECORDS)) == {"engine": "broken"}
+
+
+@pytest.mark.parametrize("content", ['{"engine_sha256": "', "[1]", "3", "\\xff", "[" * 100_000])
+def test_a_damaged_sidecar_is_a_broken_link(model: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "e.engine").write_bytes(b"engine")
+    (tmp_path / "e.json").write_text(content)
+    link, = why_engine(tmp_path / "e.engine", model, RECORDS)
+    assert (link.name, link.state) == ("engine", "broken") and "expected the sidecar of an engine" in link.found
+
+
+@pytest.mark.parametrize("key", [[1], "x", 7, None])
+def test_a_sidecar_with_a_foreign_key_leads_to_no_graph(model: Path, tmp_path: Path, key: object) -> None:
+    (tmp_path / "e.engine").write_bytes(b"engine")
+    (tmp_path / "e.json").write_text(json.dumps({"engine_sha256": hashlib.sha256(b"engine").hexdigest(), "key": key}))
+    assert states(why_engine(tmp_path / "e.engine", model, RECORDS))["engine's graph"] == "broken"
+
+
+def test_a_sidecar_without_a_model_asks_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "e.engine").write_bytes(b"engine")
+    (tmp_path / "e.json").write_text(json.dumps({"engine_sha256": hashlib.sha256(b"engine").hexdigest()}))
+    assert mien.main(["why", str(tmp_path / "e.engine")]) == 2
+    assert "name it with --model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ['{"graph": {"a": 1}}', '{"graph": [1], "passed": true}', "[1]"])
+def test_json_that_is_no_record_is_none(model: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    assert states(lineage_of(load_model(model), [tmp_path / "r.json"]).links)["gate of int8"] == "missing"
+
+
+@pytest.mark.parametrize("content", ['{"graph": ', "[" * 100_000])
+def test_a_record_that_is_no_json_is_refused(model: Path, tmp_path: Path, content: str) -> None:
+    (tmp_path / "r.json").write_text(content)
+    with pytest.raises(BadInput, match="expected a record of mien check"):
+        lineage_of(load_model(model), [tmp_path / "r.json"])
 
 
 def test_a_bundle_carries_its_lineage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

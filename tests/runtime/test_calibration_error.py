@@ -68,3 +68,10 @@ def test_four_times_the_images_halve_the_interval() -> None:
 
 def test_no_image_says_nothing() -> None:
     assert wilson_interval(0, 0) == (0, 1)
+
+
+@pytest.mark.parametrize("z", [1.6448536269514722, 1.959964])
+def test_an_interval_ends_exactly_where_none_or_all_are_hits(z: float) -> None:
+    counts = [*range(1, 5000), *(3301 * 1.01**power for power in range(100))]
+    assert {wilson_interval(0, count, z)[0] for count in counts} == {0.0}
+    assert {wilson_interval(count, count, z)[1] for count in counts} == {1.0}

@@ -66,6 +66,15 @@ def load_fer2013(path: Path, prepare: Prepare | None = None) -> LabelledFaces:
     )
 
 
+def is_half(path: Path) -> bool:
+    """Is a folder FER2013's own train/ or test/, by the folder beside it and its files' names, not the whole set?"""
+    path = path.resolve()
+    if path.name.lower() not in _FOLDER_SPLIT or not path.is_dir():
+        return False
+    beside = {folder.name.lower() for folder in path.parent.iterdir() if folder.is_dir()}
+    return set(_FOLDER_SPLIT) <= beside and any(_NAME.fullmatch(file.name) for file in path.glob("*/*"))
+
+
 def _read_folder(root: Path) -> Iterator[_Row]:
     """Walk `{train,test}/<class>/`; a file named otherwise than Kaggle's counts to its folder's split."""
     folders = [folder for folder in root.iterdir() if folder.is_dir() and folder.name[0] != "."]

@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from export.gate.budget import Budget
+from export.gate.form import Form, open_gpu_form
 from export.gate.gate import Asked, run_gate
 from export.gate.report import Report
 from runtime.card import FileEntry, Model, ModelCard, load_model, save_card
-from runtime.engines import open_graph_on_cpu
 from runtime.engines.engine import Engine
 from runtime.preprocess import prepare_faces
 from train.datasets.labelled_faces import LabelledFaces
@@ -52,7 +52,7 @@ def some_faces(fer2013: LabelledFaces) -> LabelledFaces:
 @pytest.fixture(scope="session")
 def sound(shipped: Model) -> dict[str, Engine]:
     """The shipped graphs, each opened and asked once."""
-    return {graph: Remembered(open_graph_on_cpu(shipped, graph)) for graph in GRAPHS}
+    return {graph: Remembered(open_gpu_form(shipped, graph)) for graph in GRAPHS}
 
 
 Check = Callable[..., Report]
@@ -63,14 +63,14 @@ def check(some_faces: LabelledFaces, shipped: Model, sound: dict[str, Engine]) -
     """A function that runs the gate on some faces; graphs that are the shipped ones are not run again."""
 
     def run(model: Model, graph: str = "int8", engine: Engine | None = None, budget: Budget | None = None,
-            **asked: object) -> Report:
+            form: Form | None = None, **asked: object) -> Report:
         same = {name: sound[name] for name, entry in model.card.graphs.items()
                 if entry.sha256 == shipped.card.graphs[name].sha256}
-        engine = engine or same.get(graph) or open_graph_on_cpu(model, graph)
+        form = form or Form(graph, engine or same.get(graph) or open_gpu_form(model, graph))
         data = {"name": "fer2013", "splits": ["PublicTest"], "without_copies": False, "images": len(some_faces),
                 "sha256": some_faces.sha256()}
         faces = prepare_faces(some_faces.images, shipped.card.input)
-        return run_gate(Asked(model, graph, engine, faces, some_faces.labels, tuple(some_faces.names), data,
+        return run_gate(Asked(model, form, faces, some_faces.labels, tuple(some_faces.names), data,
                               budget or Budget(), **asked), dict(same))  # type: ignore[arg-type]
 
     return run

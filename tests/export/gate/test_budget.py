@@ -38,8 +38,10 @@ def test_a_cards_budget_that_is_no_mapping_is_refused(shipped: Model) -> None:
 
 @pytest.mark.parametrize(("line", "words"), [
     ("acuracy_drop: 1", "did you mean accuracy_drop"), ("agreement: 97", "agreement of 0–1, found 97"),
-    ("accuracy_drop: -1", "0–100 points"), ("kl: .nan", "finite number for kl"), ("kl: -1", "at least 0 nats"),
-    ("classes: [hapy]", "classes among angry"), ("accuracy_drop: 1\naccuracy_drop: 2", "duplicate key")])
+    ("accuracy_drop: -1", "0–100 points"), ("accuracy_drop: 0", "accuracy_drop above 0 points.*give what may be lost"),
+    ("recall_drop: 0.0", "recall_drop above 0 points"), ("kl: .nan", "finite number for kl"),
+    ("kl: -1", "at least 0 nats"), ("classes: [hapy]", "classes among angry"),
+    ("accuracy_drop: 1\naccuracy_drop: 2", "duplicate key")])
 def test_a_wrong_line_is_refused_by_name(shipped: Model, tmp_path: Path, line: str, words: str) -> None:
     (tmp_path / "check.yaml").write_text(line)
     with pytest.raises(BadConfig, match=words):

@@ -61,3 +61,15 @@ def test_the_damaged_layer_is_named(shipped: Model, layer: int) -> None:
 def test_a_layer_that_is_not_finite_departs() -> None:
     assert np.isnan(sqnr(np.ones(3), np.array([1, np.nan, 1])))
     assert sqnr(np.ones(3), np.ones(3)) == pytest.approx(300) and sqnr(np.ones(4), np.full(4, 1.1)) == pytest.approx(20)
+
+
+@pytest.mark.parametrize("graph", ["fp16", "int8"])
+def test_a_side_graph_that_is_not_finite_is_a_link_that_fails(shipped: Model, changed: Callable, check: Callable,
+                                                              graph: str) -> None:
+    broken = onnx.load_model_from_string(shipped.read_graph(graph))
+    broken.graph.node[-1].output[0] = "before"
+    broken.graph.node.append(onnx.helper.make_node("Sqrt", ["before"], ["logits"]))  # NaN of what is negative
+    report = check(changed({graph: broken}), "fp16" if graph == "int8" else "int8", chain=True)
+    assert report.headline.startswith(f"FAILED: {graph}.onnx departs from fp32.onnx: ")
+    assert "images have outputs that are not finite" in report.headline
+    assert {link.name for link in report.links if link.verdict == "fail"} == {f"{graph}.onnx"}

@@ -53,7 +53,20 @@ def test_the_images_that_it_asks_for_decide() -> None:
 def test_a_figure_on_its_limit_asks_for_no_number() -> None:
     judged = judge(drawn(2000, 20), replace(WIDE, accuracy_drop=1.0))
     assert judged.verdict == "inconclusive" and judged.more_images is None
-    assert "lies on its limit" in finding(judged, "accuracy_drop").text
+    assert finding(judged, "accuracy_drop").text.endswith(
+        "undecided, the figure lies on its limit and more images would not tell")
+
+
+@pytest.mark.parametrize("budget", [{"agreement": 1}, {"kl": 0}, {"ece_shift": 0}])
+def test_an_engine_that_answers_the_same_passes_a_budget_of_nothing(budget: dict[str, float]) -> None:
+    same = drawn(400, 0, noise=0)
+    judged = judge(same, replace(WIDE, **budget))
+    assert judged.verdict == "pass" and judged.more_images is None
+
+
+def test_where_no_label_may_change_one_that_did_is_a_failure() -> None:
+    changed = finding(judge(drawn(400, 1, noise=0), replace(WIDE, agreement=1)), "labels_changed")
+    assert changed.text == "labels_changed 0.25 (0.25 to 0.25) %, 0.00 allowed: broken"
 
 
 @pytest.mark.parametrize(("budget", "name"), [

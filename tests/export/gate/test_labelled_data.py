@@ -62,6 +62,23 @@ def test_a_folder_that_is_no_class_is_refused_with_the_way_to_name_a_data_set(ca
         load_checked_faces(DataAsked(tmp_path / "my"), card)
 
 
+@pytest.mark.parametrize("dataset", ["", "folders"])
+def test_fer2013s_own_training_folder_is_refused_and_the_one_above_is_taken(card: ModelCard, tmp_path: Path,
+                                                                            dataset: str) -> None:
+    for number, name in enumerate(("train/happy/Training_1", "train/sad/Training_2", "test/sad/PrivateTest_3")):
+        write(tmp_path / f"set/{name}.png", 60 * number)
+    for half in ("train", "test"):
+        with pytest.raises(BadInput, match=f"found its half .*{half}; give the folder above"):
+            load_checked_faces(DataAsked(tmp_path / "set" / half, dataset), card)
+    assert load_checked_faces(DataAsked(tmp_path / "set"), card).facts["splits"] == ["PrivateTest"]
+
+
+def test_a_train_and_a_test_folder_of_ones_own_are_two_sets(card: ModelCard, tmp_path: Path) -> None:
+    for name in ("train/happy/1", "test/happy/2"):
+        write(tmp_path / f"my/{name}.png", 40)
+    assert load_checked_faces(DataAsked(tmp_path / "my/test"), card).facts["name"] == "folders"
+
+
 def test_a_damaged_file_is_counted_and_named(card: ModelCard, tmp_path: Path) -> None:
     write(tmp_path / "my/happy/a.png", 40)
     (tmp_path / "my/happy/b.png").write_bytes(b"no image")

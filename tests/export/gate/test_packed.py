@@ -15,9 +15,17 @@ from runtime.agreement import softmax
 
 
 @settings(max_examples=30)
-@given(st.lists(st.integers(-1, 35), max_size=50))
+@given(st.lists(st.integers(-1, 40_000), max_size=50))
 def test_labels_come_back_as_they_were_packed(said: list[int]) -> None:
     assert unpack_labels(pack_labels(np.array(said, dtype=int))).tolist() == said
+
+
+def test_a_record_of_37_labels_is_whole_json_and_one_sign_an_image() -> None:
+    said = np.arange(-1, 37)
+    packed = json.loads(json.dumps(pack_labels(said)))
+    assert len(packed) == 38 and packed.startswith("-0123456789ab") and unpack_labels(packed).tolist() == said.tolist()
+    with pytest.raises(ValueError, match=r"."):
+        unpack_labels("\u00ff")
 
 
 @settings(max_examples=30)

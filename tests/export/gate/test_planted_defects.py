@@ -18,7 +18,7 @@ from calibration.observe import observe
 from calibration.onnx_graph import parse_model
 from calibration.pixel_grid import choose_scales
 from calibration.quantize import plan, quantize
-from export.gate.gpu_form import open_gpu_form
+from export.gate.form import open_form
 from runtime.card import Model
 from runtime.engines.onnxruntime_engine import OnnxRuntimeEngine
 from train.datasets.labelled_faces import LabelledFaces
@@ -150,16 +150,33 @@ def test_one_layers_scale_off_by_two(shipped: Model, changed: Callable, check: C
     assert line.startswith("FAILED: int8.onnx departs from fp32.onnx") and "features.4.0" in line
 
 
-def test_half_precision_overflows(shipped: Model, changed: Callable, check: Callable) -> None:
+@pytest.fixture
+def overflowing(shipped: Model, changed: Callable) -> Model:
+    """A model whose fp16 graph is right in float32 and overflows in half precision."""
     graph = graph_of(shipped, "fp16")
     convolutions = [node for node in graph.graph.node if node.op_type == "Conv"]
     big = np.float32(2.0**13)
     for name, by in ((convolutions[2].input[1], big), (convolutions[2].input[2], big),
                      (convolutions[3].input[1], 1 / big)):
         graph = replaced(graph, name, lambda value, by=by: value.astype(np.float32) * by)
-    model = changed({"fp16": graph})
-    line = check(model, "fp16", open_gpu_form(model, "fp16")).headline
-    assert line.startswith("FAILED: fp16.onnx departs from")
+    return changed({"fp16": graph})
+
+
+def test_half_precision_overflows(overflowing: Model, check: Callable) -> None:
+    report = check(overflowing, form=open_form(overflowing, "fp16"))
+    assert report.headline.startswith("FAILED: fp16.onnx departs from")
+    assert report.as_dict()["form"] == "gpu" and "fp16 in half arithmetic on cpu" in report.what
+
+
+def test_a_cpus_own_kernels_hide_an_overflow_and_the_report_says_so(overflowing: Model, check: Callable) -> None:
+    report = check(overflowing, form=open_form(overflowing, "fp16", name="cpu"))
+    assert report.verdict != "fail" and report.as_dict()["form"] == "cpu"
+    assert "fp16 in float32 arithmetic on cpu" in report.what and "what overflows is not seen" in report.lines()[-1]
+
+
+def test_half_precision_overflows_beside_the_graph_that_is_checked(overflowing: Model, check: Callable) -> None:
+    report = check(overflowing, "int8", chain=True)
+    assert report.headline.startswith("FAILED: fp16.onnx departs from fp32.onnx")
 
 
 def test_answers_that_are_no_numbers(shipped: Model, changed: Callable, check: Callable) -> None:

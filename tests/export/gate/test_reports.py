@@ -104,3 +104,21 @@ def test_a_broken_link_fails_though_the_figures_pass() -> None:
     found = report(0)
     found = replace(found, links=(*found.links, Link("int8.onnx", "PyTorch's recorded logits", said="expected 0.2")))
     assert found.headline == "FAILED: int8.onnx departs from PyTorch's recorded logits: expected 0.2"
+
+
+def test_an_undecided_baseline_says_how_many_images_in_the_headline_and_in_the_record() -> None:
+    found = report(0)
+    before = Baseline("m int8", "5" * 64, 3200, IMAGES, None)  # as many were right, nobody knows which
+    found = replace(found, baseline=(before, judge_baseline(before, found.answers, found.budget)))
+    more = found.as_dict()["more_images"]
+    assert found.verdict == "inconclusive" and f"about {more:,} more images would decide" in found.headline
+
+
+def test_a_name_that_is_no_utf_8_and_no_xml_goes_through_every_report() -> None:
+    found = report(400, name="m\udcff\x01\x1b\uffff")
+    found = replace(found, image_names=tuple(f"happy/\udcff\x0c{i}.png" for i in range(IMAGES)))
+    for text in (junit_xml(found), markdown(found), gate_page(found, None)):
+        assert r"m\udcff\x01\x1b\uffff" in text.encode().decode()
+    assert r"happy/\udcff\x0c" in gate_page(found, None)
+    assert ElementTree.fromstring(junit_xml(found).encode()).attrib["name"].startswith(r"mien check m\udcff\x01")
+    assert json.loads(json.dumps(found.as_dict()).encode())["flips"][0]["image"].startswith("happy/\udcff\x0c")
