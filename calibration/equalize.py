@@ -63,7 +63,8 @@ def equalize(model: onnx.ModelProto, ranges: Mapping[str, np.ndarray], alpha: fl
         channels = weights[first.input[1]].shape[output_axis(first)]
         factors = channel_factors(_shares(pair, ranges, channels), 1.0 if pair.free else alpha)
         for number, name in enumerate(first.input[1:]):
-            moved[name] = _along(moved.get(name, weights[name]), output_axis(first) if number == 0 else 0, 1 / factors)
+            axis = output_axis(first) if number == 0 else -1  # a Gemm's bias may have a row's axis in front
+            moved[name] = _along(moved.get(name, weights[name]), axis, 1 / factors)
         name = second.input[1]
         moved[name] = _scaled_inputs(second, moved.get(name, weights[name]), factors)
     kept = [numpy_helper.from_array(moved[w.name], w.name) if w.name in moved else w for w in model.graph.initializer]

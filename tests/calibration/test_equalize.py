@@ -198,3 +198,16 @@ def test_the_shipped_model_says_the_same_on_real_faces(fer2013) -> None:
     assert np.abs(wanted - found).max() < 1e-4 and np.array_equal(wanted.argmax(1), found.argmax(1))
     weights = {w.name: w for w in fp32.graph.initializer}
     assert sum(weights[w.name] != w for w in even.graph.initializer) > 20  # something was moved
+
+
+def test_a_bias_with_an_axis_in_front_stays_a_row() -> None:
+    """As some exporters write a Gemm's; scaled along its first axis it became a matrix."""
+    w = GraphWriter()
+    x = w.node("Flatten", [w.mean(w.conv_relu(w.pixels(), 1, 8), 2, 3)])
+    first = [x, w.floats("weight", 16, 8), w.floats("bias", 1, 16)]
+    x = w.node("Relu", [w.node("Gemm", first, transB=1)])
+    w.nodes.append(onnx.helper.make_node("Gemm", [x, w.floats("weight", 5, 16), w.floats("bias", 5)], ["logits"],
+                                         name="classify", transB=1))
+    model = parsed(w.model())
+    assert [pair.first for pair in find_pairs(model)][-1].startswith("Gemm")
+    np.testing.assert_allclose(logits_of(equalize(model, ranges_of(model))), logits_of(model), atol=1e-5)

@@ -54,7 +54,10 @@ def fine_tune(network: nn.Module, facts: dict[str, Any], inputs: Mapping[str, In
     faces: the recipe's data set; the epoch is chosen on its held-out part, scored as INT8. `out/best` is a checkpoint
     of the float network with its batch norms folded. Raises BadInput, and MienError where the loss is not finite.
     """
-    recipe = gentle(build(Recipe, facts["recipe"], "the checkpoint's recipe"), facts["sha256"], how)
+    try:
+        recipe = gentle(build(Recipe, facts["recipe"], "the checkpoint's recipe"), facts["sha256"], how)
+    except ValueError as error:  # what a recipe refuses
+        raise BadInput(str(error)) from error
     parts = with_streamed(recipe, parts_of(recipe, faces))
     if not recipe.batch_size <= how.images:
         raise BadInput(f"expected {recipe.batch_size} faces or more to fine-tune on, found {how.images}")

@@ -18,6 +18,7 @@ from onnx import TensorProto, numpy_helper
 from tiny_graphs import random_faces
 from torch import nn
 
+import mien
 from calibration.onnx_graph import parse_model
 from calibration.quantize import plan, quantize
 from calibration.ranges import scale_of
@@ -257,3 +258,26 @@ def test_too_few_faces_are_refused(tiny_export, tmp_path: Path) -> None:
         fine_tune(copy.deepcopy(tiny_export.network), facts, {}, faces_of(tiny_export.network), tmp_path / "run",
                   FineTuning(images=4, batch_size=8))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("flags", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": float("nan")}])
+def test_what_no_recipe_has_is_bad_input(tiny_export, tmp_path: Path, flags: dict[str, Any]) -> None:
+    how = FineTuning(**flags)
+    facts = {**tiny_export.facts, "recipe": {"name": "tiny", "network": "small-vgg", "size": 16}}
+    with pytest.raises(BadInput, match="expected"):
+        fine_tune(copy.deepcopy(tiny_export.network), facts, {}, faces_of(tiny_export.network), tmp_path / "run", how)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--seed", "-1"], "--seed of 0 or more, found -1"), (["--split", "Publictest"], "PublicTest, PrivateTest, found"),
+    ([], "a new folder for --out, found")])
+def test_the_verb_refuses_before_it_loads_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                                   flags: list[str], words: str) -> None:
+    out = tmp_path / "run"
+    if not flags:
+        (out / "last").mkdir(parents=True)
+    nowhere = ["--model", "nowhere", "--data", "nowhere", "--out", str(out)]
+    assert mien.main(["fine-tune", "nowhere", *nowhere, *flags]) == 2
+    said = capsys.readouterr().err
+    assert words in said and len(said.splitlines()) == 1
