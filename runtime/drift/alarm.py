@@ -9,13 +9,22 @@ from typing import Any
 from runtime.card import MODELS, Model
 from runtime.drift.quantities import ENGINE
 
+ON_ITS_WAY = 0.5  # of the evidence for an alarm, from which another quantity may be what the engine errs on
+PLACE = "face_side"  # of the camera's place, which no calibration changes
+
 
 def is_engines_fault(status: Mapping[str, Any]) -> bool:
-    """Whether the engine departs from FP32 while the faces are as they were."""
-    return list(status["alarming"]) == [ENGINE]
+    """Whether the engine departs from FP32 while the faces are as they were, none of their figures on its way."""
+    return list(status["alarming"]) == [ENGINE] and not _changing(status)
 
 
-def alarm_line(status: Mapping[str, Any], model: Model, precision: str) -> str:
+def _changing(status: Mapping[str, Any]) -> list[str]:
+    """Return what else than the engine changes, alarm or not: faces that are harder for FP32 cost INT8 more."""
+    return [name for name, facts in status["quantities"].items() if name != ENGINE and (
+        facts["alarming"] or facts["evidence"] >= ON_ITS_WAY)]
+
+
+def alarm_line(status: Mapping[str, Any], model: Model, precision: str, target: str) -> str:
     """Return what is wrong and the command that mends it, or ''."""
     if status["why"]:
         return str(status["why"])
@@ -24,12 +33,21 @@ def alarm_line(status: Mapping[str, Any], model: Model, precision: str) -> str:
         return ""
     before = ("was calibrated on" if status["compared_with"] == "calibration"
               else "it saw in its first samples")
+    check = f"mien check {_quoted(model)} --precision {precision} --data PATH" + (
+        "" if target == "cpu" else f" --target {target}")
     if is_engines_fault(status):
-        return (f"the engine departs from FP32 more than it did, on faces as before; mien check "
-                f"{_quoted(model)} --precision {precision} --data PATH, then install the model again")
-    changed = ", ".join(name for name in alarming if name != ENGINE)
+        return ("the engine departs from FP32 more than it did, on faces as before; "
+                f"{check}, then install the model again")
+    if alarming == [ENGINE]:
+        return (f"the engine departs from FP32 more than it did, and the faces may have changed too "
+                f"({', '.join(_changing(status))}); {check} tells whether it is the engine")
+    changed = [name for name in alarming if name != ENGINE]
+    if changed == [PLACE]:
+        return (f"faces are of another size than in its first samples ({PLACE}); has the camera been moved, or do "
+                "people stand elsewhere? A new start of the stream learns the size anew")
     worse = ", and the engine errs more on it" if ENGINE in alarming else ""
-    return f"the camera no longer sees what {before} ({changed}){worse}; {recalibrate_command(status, model)}"
+    return (f"the camera no longer sees what {before} ({', '.join(changed)}){worse}; "
+            f"{recalibrate_command(status, model)}; where it will always look so: drift.learn: true in stream.yaml")
 
 
 def recalibrate_command(status: Mapping[str, Any], model: Model) -> str:

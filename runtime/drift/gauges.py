@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-STATES = {"alarm": "1 while an alarm of drift stands", "learning": "1 while a baseline is being learned",
-          "failed": "1 where the drift monitor stopped"}
+STATES = {"alarm": "1 while an alarm of drift stands", "failed": "1 where the drift monitor stopped"}
+LEARNING = "1 while a quantity's baseline is being learned: nothing of it alarms yet"
 MEANS = {"agreement": "Share of the last samples whose label is FP32's",
          "kl": "Mean KL divergence of the last samples from FP32, nats",
          "confidence_shift": "Mean change of the FP32 label's probability, engine minus FP32"}
@@ -28,11 +28,15 @@ class Gauge:
 
 
 def gauges_of(status: Mapping[str, Any]) -> Iterator[Gauge]:
-    """Yield every gauge of a status; none where the monitor is off."""
-    if "quantities" not in status:
+    """Yield every gauge of a status; none where the monitor is off, its state alone where it did not start."""
+    if status.get("state", "off") == "off":
         return
     for state, text in STATES.items():
         yield Gauge(f"mien_drift_{state}", text, {"": float(status["state"] == state)})
+    if "quantities" not in status:
+        return
+    yield Gauge("mien_drift_learning", LEARNING,
+                {of: float(facts["learning"]) for of, facts in status["quantities"].items()})
     for name, text in COUNTS.items():
         yield Gauge(f"mien_drift_{name}", text, {"": float(status[name])})
     for name, text in MEANS.items():

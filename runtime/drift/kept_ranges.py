@@ -6,7 +6,9 @@ takes a device's last file alone. Whoever removes it begins anew. Knows nothing 
 
 from __future__ import annotations
 
+import glob
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FILE = "ranges.hist"
 EVERY_SECONDS = 3600.0
+MOST_ASIDE = 3  # files of other graphs
 
 
 class KeptRanges:
@@ -33,16 +36,43 @@ class KeptRanges:
         return {"file": str(self._path) if self._path else "", "faces": self._faces}
 
     def load_into(self, reference: Reference) -> None:
-        """Go on from what lies there; what is damaged, or another graph's, is begun anew, and that is told."""
-        if self._path is None or not self._path.exists():
+        """Go on from what lies there; what is damaged, or another graph's, is put aside, and that is told.
+
+        Aside is `ranges-GRAPH.hist`, from which the graph goes on once it is back: a trial of another model costs none.
+        """
+        if self._path is None:
             return
         try:
-            before = read_ranges(self._path)
-            if not reference.go_on_from(before):
-                raise BadInput(f"expected histograms of this model in {self._path}, found another's")
-            self._faces = before.images
-        except BadInput as error:
-            log.warning("%s; they begin anew", error)
+            if self._path.exists():
+                try:
+                    before = read_ranges(self._path)
+                    if reference.go_on_from(before):
+                        self._faces = before.images
+                        return
+                    aside = self._aside(before.graph_sha256)
+                    log.warning("expected histograms of this model in %s, found another's; they are %s now", self._path,
+                                aside.name)
+                except BadInput as error:
+                    aside = self._aside("damaged")
+                    log.warning("%s; it is %s now, and they begin anew", error, aside.name)
+                os.replace(self._path, aside)
+            own = self._aside(reference.graph_sha256)
+            if own.exists() and reference.go_on_from(read_ranges(own)):
+                self._faces = reference.faces
+                os.replace(own, self._path)
+            self._forget_oldest()
+        except (OSError, BadInput) as error:
+            log.warning("expected to put histograms aside beside %s, found: %s; they begin anew", self._path, error)
+
+    def _aside(self, what: str) -> Path:
+        assert self._path is not None
+        return self._path.with_name(f"{self._path.stem}-{what[:12]}{self._path.suffix}")
+
+    def _forget_oldest(self) -> None:
+        assert self._path is not None
+        aside = self._path.parent.glob(f"{glob.escape(self._path.stem)}-*{self._path.suffix}")
+        for path in sorted(aside, key=lambda path: path.stat().st_mtime)[:-MOST_ASIDE]:
+            path.unlink(missing_ok=True)
 
     def write_in_time(self, reference: Reference, now: bool = False) -> None:
         """Write where an hour has passed, or now."""

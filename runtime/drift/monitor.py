@@ -78,7 +78,7 @@ class DriftMonitor:
         self._tracks: dict[int, tuple[float, float]] = {}  # when its next sample is due, and the pause after that
         self._samples = self._dropped = self._accepted = 0
         self._failed = ""
-        self._stopping, self._waited_for_until = False, math.inf
+        self._stopping, self._export_asked, self._waited_for_until = False, False, math.inf
         self._thread = threading.Thread(target=self._work, name="drift", daemon=True)
         self._thread.start()
 
@@ -115,21 +115,23 @@ class DriftMonitor:
 
     def export(self) -> None:
         """Have the worker write the histograms soon; it also does so every hour and at the end."""
-        with suppress(queue.Full):  # it will write them anyway
+        self._export_asked = True
+        with suppress(queue.Full):  # a sample wakes the worker then
             self._queue.put_nowait("export")
 
     def status(self) -> dict[str, Any]:
         """Return all that is known in plain types: for metrics, events and a dashboard.
 
         agreement, kl (nats) and confidence_shift are means over the last 500 samples, None before the first. Of each
-        quantity: its last value, the stability index, and `evidence`, 0–1 of the way to an alarm.
+        quantity: its last value, the stability index, and `evidence`, 0–1 of the way to an alarm. The state is
+        "learning" while the engine has no baseline yet.
         """
         with self._lock:
             watches = {name: {"last": round(w.last, 6), "stability": round(w.stability, 4),
                               "evidence": round(w.progress, 4), "alarming": w.alarming, "alarms": w.alarms,
                               "learning": w.learning, "samples": w.values}
                        for name, w in self._watches.items()}
-            learning = all(w.learning for w in self._watches.values())
+            learning = self._watches[ENGINE].learning  # what a monitor is for first of all
             alarming = [name for name, w in self._watches.items() if w.alarming]
             means = {name: round(float(np.mean(values)), 6) if values else None
                      for name, values in (("agreement", self._agreed), ("kl", self._kl),
@@ -187,7 +189,8 @@ class DriftMonitor:
                 with self._lock:  # a sample is counted with what it cost
                     self._cpu_seconds += cost
                     self._samples += 1
-            self._kept.write_in_time(reference, now=sample == "export")
+            now, self._export_asked = self._export_asked, False
+            self._kept.write_in_time(reference, now)
 
     def _take(self, reference: Reference, sample: Sample) -> None:
         answer, temperature = reference.run(sample.crop), self._model.card.temperature

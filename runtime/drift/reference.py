@@ -43,15 +43,20 @@ class Reference:
         self.faces = 0
 
     @property
+    def graph_sha256(self) -> str:
+        """The hash of fp32.onnx."""
+        return self._card.graphs["fp32"].sha256
+
+    @property
     def ranges(self) -> ActivationRanges | None:
         """What was seen so far, as `ranges.hist` keeps it; None where nothing was, or the model is uncalibrated."""
         if not self.faces or not self.histograms:
             return None
-        return ActivationRanges(self._card.graphs["fp32"].sha256, self.faces, self.histograms)
+        return ActivationRanges(self.graph_sha256, self.faces, self.histograms)
 
     def go_on_from(self, before: ActivationRanges) -> bool:
         """Add what was seen before to what will be; False, and nothing added, where that is of another graph."""
-        if (before.graph_sha256 != self._card.graphs["fp32"].sha256
+        if (before.graph_sha256 != self.graph_sha256
                 or set(before.histograms) != set(self.histograms)):
             return False
         for name, histogram in before.histograms.items():

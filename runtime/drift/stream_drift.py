@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.drift.alarm import alarm_line, is_engines_fault
+from runtime.durable import write_text
 from runtime.errors import MienError, RestartNeeded
 from runtime.expressions import Expression
 from runtime.pieces import Pieces
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 TELL_SECONDS = 600.0  # between two events while nothing changes: the points of a report's chart
 OFF: dict[str, Any] = {"state": "off"}
+RESTARTED = "drift-restarted"  # in the state folder: the engine whose departure has ended a process
 
 
 class StreamDrift:
@@ -43,7 +45,7 @@ class StreamDrift:
         self._leaving: DriftMonitor | None = None  # writes the histograms that the next one goes on from
         self._of: tuple[object, object] | None = None
         self._told, self._tell_at = "", time.monotonic() + TELL_SECONDS
-        self._export_asked = False
+        self._export_asked, self._broken = False, ""
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():  # elsewhere nobody may catch signals
             self._before = signal.signal(signal.SIGUSR1, self._ask_export)
@@ -60,30 +62,33 @@ class StreamDrift:
         """Tell what changed; called once a second. Raises RestartNeeded where the policy says so."""
         self._follow()
         if self._monitor is None:
-            health.report("drift")
+            health.report("drift", self._broken)
             return
         if self._export_asked:
             self._export_asked = False
             self._monitor.export()
         status = self._monitor.status()
         reading: Reading = self._pieces["reading"]
-        line = alarm_line(status, reading.model, reading.precision)
+        line = alarm_line(status, reading.model, reading.precision, reading.engine.target)
         now = time.monotonic()
         if line != self._told or (now >= self._tell_at and status["samples"]):
             self._told, self._tell_at = line, now + TELL_SECONDS
             sinks.event("drift", precision=reading.precision, alarm=line, **status)
         health.report("drift", line)
-        if is_engines_fault(status) and self._pieces.config.drift.policy == "restart":
+        engine = f"{reading.model.card.graphs[reading.graph].sha256} {reading.engine.target}"
+        if (is_engines_fault(status) and self._pieces.config.drift.policy == "restart"
+                and self._first_restart_of(engine)):
             raise RestartNeeded(f"{line}; this process ends, for its supervisor to start another, which proves its "
                                 "engine first")
 
     def status(self) -> dict[str, Any]:
-        """Return the monitor's status, and the line of an alarm that stands; {"state": "off"} where it is off."""
+        """Return the monitor's status, and the line of an alarm that stands; a state alone where there is none."""
         if self._monitor is None:
-            return OFF
+            return {"state": "failed", "why": self._broken, "alarm": self._broken} if self._broken else OFF
         reading: Reading = self._pieces["reading"]
         status = self._monitor.status()
-        return {**status, "alarm": alarm_line(status, reading.model, reading.precision)}
+        return {**status, "alarm": alarm_line(status, reading.model, reading.precision,
+                                                 reading.engine.target)}
 
     def close(self) -> None:
         """Stop the worker; the histograms are written."""
@@ -92,6 +97,19 @@ class StreamDrift:
         if self._before is not None:
             signal.signal(signal.SIGUSR1, self._before)
             self._before = None
+
+    def _first_restart_of(self, engine: str) -> bool:
+        """Whether this engine's departure has not ended a process yet; without a state folder nobody can know."""
+        if self._state is None:
+            return True
+        path = self._state / RESTARTED
+        try:
+            if path.exists() and path.read_text(encoding="utf-8") == engine:
+                return False
+            write_text(path, engine)
+        except OSError as error:
+            log.warning("expected to note a restart in %s, found: %s", path, error)
+        return True
 
     def _follow(self) -> None:
         """Watch the engine that is open now, as the configuration says now; frames do not wait for the one before."""
@@ -103,7 +121,7 @@ class StreamDrift:
             self._leaving, self._monitor, self._of = self._monitor, None, None
         if self._leaving and not self._leaving.gone:
             return
-        self._of, self._leaving = (reading, config), None
+        self._of, self._leaving, self._broken = (reading, config), None, ""
         if not config.enabled:
             return
         from runtime.drift.kept_ranges import FILE
@@ -113,7 +131,8 @@ class StreamDrift:
             ranges = self._state / FILE if self._state else None
             self._monitor = DriftMonitor(reading.model, reading.graph, reading.engine.target, config, ranges)
         except MienError as error:  # a damaged baseline costs the monitor, not the stream
-            log.warning("the drift monitor is off: %s", error)
+            self._broken = f"the drift monitor is off: {error}"
+            log.warning("%s", self._broken)
 
     def _ask_export(self, number: int, frame: FrameType | None) -> None:
         self._export_asked = True

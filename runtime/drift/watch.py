@@ -37,7 +37,7 @@ class Watch:
         self._first: list[float] = []
         self._recent: deque[int] = deque(maxlen=WINDOW)
         self._bins: Bins | None = None
-        self.values = self.alarms = 0
+        self.values = self.alarms = self._calm_from = 0
         self.alarming = False
         self.last = 0.0
         if baseline is not None:
@@ -63,8 +63,8 @@ class Watch:
         self.alarms += crossed
         begins = crossed and not self.alarming
         if crossed:
-            self.alarming = True
-        elif self.alarming and len(self._recent) == WINDOW and self.stability < CALM:
+            self.alarming, self._calm_from = True, self.values + WINDOW  # what came before tells of no calm
+        elif self.alarming and self.values >= self._calm_from and self.stability < CALM:
             self.alarming = False
         return begins
 

@@ -36,7 +36,7 @@ def samples_to_alarm(faces: np.ndarray, share: float) -> tuple[int, str, bool]:
                 time.sleep(0.002)
             if status["alarming"]:
                 break
-        return number, alarm_line(status, model, "int8"), is_engines_fault(status)
+        return number, alarm_line(status, model, "int8", "cpu"), is_engines_fault(status)
 
 
 def test_42_silent_drift(fer2013: LabelledFaces, record_property: Callable[[str, object], None]) -> None:

@@ -25,6 +25,19 @@ def test_a_monitor_that_is_off_has_no_gauge() -> None:
     assert list(gauges_of({"state": "off"})) == [] and list(gauges_of({})) == []
 
 
+def test_a_monitor_that_did_not_start_has_failed() -> None:
+    found = {gauge.name: gauge.values[""] for gauge in gauges_of({"state": "failed", "why": "drift.json"})}
+    assert found == {"mien_drift_failed": 1.0, "mien_drift_alarm": 0.0}
+
+
+def test_an_engine_without_a_baseline_is_said_to_be_learned(tmp_path: Path) -> None:
+    with closing(DriftMonitor(watched_model(tmp_path / "m"), "fp32", "tensorrt", DriftConfig())) as monitor:
+        status = monitor.status()
+    assert status["state"] == "learning"
+    (learning,) = [gauge.values for gauge in gauges_of(status) if gauge.name == "mien_drift_learning"]
+    assert learning["log_kl"] == 1 and learning["brightness"] == 0
+
+
 def test_the_gauges_are_the_status(tmp_path: Path) -> None:
     parser = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is missing (mien[metrics])")
     with closing(DriftMonitor(watched_model(tmp_path / "m"), "fp32", "cpu", DriftConfig())) as monitor:

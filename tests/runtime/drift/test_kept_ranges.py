@@ -74,17 +74,44 @@ def test_a_damaged_file_is_begun_anew_and_told(
     assert read_ranges(path).images == 1
 
 
-def test_another_graphs_file_is_begun_anew_and_told(
-    tmp_path: Path, reference: Reference, caplog: pytest.LogCaptureFixture
-) -> None:
-    see(reference, 1)
-    path = tmp_path / "ranges.hist"
-    KeptRanges(path).write(reference)
+def with_graph(tmp_path: Path, sha256: str) -> Reference:
+    """A reference that calls its graph so."""
     other = Reference(reference_model(tmp_path))
     other._card = dataclasses.replace(other._card, graphs={
-        "fp32": dataclasses.replace(other._card.graphs["fp32"], sha256="0" * 64)})
-    KeptRanges(path).load_into(other)
-    assert other.faces == 0 and "found another's; they begin anew" in caplog.text
+        "fp32": dataclasses.replace(other._card.graphs["fp32"], sha256=sha256)})
+    return other
+
+
+def test_another_graphs_file_is_put_aside_and_gone_on_with_once_the_graph_is_back(
+    tmp_path: Path, reference: Reference, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A trial update and its rollback: months of counts were overwritten by the trial's first."""
+    see(reference, 5)
+    path = tmp_path / "ranges.hist"
+    KeptRanges(path).write(reference)
+    trial = with_graph(tmp_path, "0" * 64)
+    kept = KeptRanges(path)
+    kept.load_into(trial)
+    aside = f"ranges-{reference.graph_sha256[:12]}.hist"
+    assert trial.faces == 0 and f"found another's; they are {aside} now" in caplog.text
+    see(trial, 1)
+    kept.write(trial)
+    back = Reference(reference_model(tmp_path))
+    kept = KeptRanges(path)
+    kept.load_into(back)
+    assert back.faces == 5 == kept.facts()["faces"] == read_ranges(path).images
+    assert {p.name for p in tmp_path.glob("ranges*")} == {"ranges.hist", "ranges-000000000000.hist"}
+
+
+def test_files_of_a_few_other_graphs_stay(tmp_path: Path, reference: Reference) -> None:
+    path = tmp_path / "ranges.hist"
+    for number in range(6):
+        one = with_graph(tmp_path, f"{number}" * 64)
+        kept = KeptRanges(path)
+        kept.load_into(one)
+        see(one, 1)
+        kept.write(one)
+    assert len(list(tmp_path.glob("ranges-*.hist"))) == kept_ranges.MOST_ASIDE
 
 
 def test_a_full_disk_costs_the_file_only(

@@ -74,6 +74,19 @@ def test_a_drifting_engine_is_an_event_and_a_trouble_and_by_policy_a_restart(
     assert found[-1]["event"] == "end"
 
 
+def test_the_policy_restarts_once_for_an_engine_and_then_tells(
+    tmp_path: Path, pictures: Path, model: Path, drifting: None
+) -> None:
+    """The next process finds what this one found: for ever, a restart every few minutes."""
+    policy = dataclasses.replace(EAGER, policy="restart")
+    with pytest.raises(RestartNeeded):
+        run_stream(config(pictures, model, tmp_path, policy))
+    (tmp_path / "e.jsonl").unlink()
+    run_stream(config(pictures, model, tmp_path, policy))
+    found = events_in(tmp_path / "e.jsonl")
+    assert any(e["event"] == "drift" and e["alarming"] == ["log_kl"] for e in found) and found[-1]["event"] == "end"
+
+
 def test_the_histograms_are_there_when_a_stream_has_ended(tmp_path: Path, pictures: Path, model: Path) -> None:
     counts = []
     for _ in range(2):
@@ -103,6 +116,7 @@ def test_a_damaged_baseline_costs_the_monitor_only(
     (model / "drift.json").write_text("{}")
     assert run_stream(config(pictures, model, tmp_path, EAGER, frames=3)).frames == 3
     assert "the drift monitor is off: expected the bytes whose hash is in card.json" in caplog.text
+    assert "the drift monitor is off" in (tmp_path / "e.jsonl").read_text()  # health
 
 
 def test_points_for_the_report_come_while_nothing_changes(

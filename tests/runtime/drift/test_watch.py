@@ -34,6 +34,16 @@ def test_a_shift_alarms_once_and_stands_until_the_values_are_as_before() -> None
     assert not watch.alarming
 
 
+def test_an_alarm_of_a_sudden_shift_stands_while_it_lasts() -> None:
+    """Among the last 500 values most are of before it, for a while: they tell of no calm."""
+    for seed in range(8):
+        watch = Watch(RULES, NORMAL)
+        feed(watch, normal(600, seed=seed))
+        assert sum(feed(watch, normal(2000, mean=2.0, seed=100 + seed))) == 1 and watch.alarming
+        feed(watch, normal(2 * WINDOW, seed=200 + seed))
+        assert not watch.alarming
+
+
 def test_a_missing_baseline_is_learned_from_the_first_values() -> None:
     watch = Watch(RULES)
     feed(watch, normal(LEARN - 1))
