@@ -27,9 +27,11 @@ def pick_random(available: int, wanted: int, seed: int = 0) -> np.ndarray:
 
 
 def pick_stratified(labels: np.ndarray, wanted: int, seed: int = 0) -> np.ndarray:
-    """Return `wanted` indices, sorted, in which every class of labels (N,) has its share of the set, to within one.
+    """Return `wanted` indices, sorted, in which every class of labels (N,) has about its share of the set.
 
-    Raises BadInput for a set of one class: there is nothing to stratify.
+    A class of share p (0–1) among k classes is off by at most 1 + p·(k - 2) faces: each is up to one off in its own
+    turns, and all others' turns move where the pick ends. Raises BadInput for a set of one class: there is nothing to
+    stratify.
     """
     _require_some(len(labels), wanted)
     classes, member = np.unique(labels, return_inverse=True)

@@ -68,11 +68,19 @@ def _load_crops(folder: Path, how: FaceInput) -> FacePool:
 
 
 def _crops_in(folder: Path) -> list[Path]:
-    """Return a folder's images; where it holds only folders, one a class perhaps, the images of those."""
+    """Return a folder's images; where it holds only folders, one a class perhaps, the images of those that have any."""
     try:
         return images_in(folder)
     except BadInput:
         below = sorted(place for place in folder.glob("*/") if not place.name.startswith("."))
         if not below:
             raise
-    return [path for place in below for path in images_in(place)]
+    paths: list[Path] = []
+    for place in below:
+        try:
+            paths += images_in(place)
+        except BadInput as error:
+            say(f"{error} (left out)")
+    if not paths:
+        raise BadInput(f"expected face crops in the folders of {folder}, found none; check --images")
+    return paths

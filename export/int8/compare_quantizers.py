@@ -107,7 +107,7 @@ def compare_quantizers(fp32: bytes, faces: np.ndarray, held_out: np.ndarray, lab
                        chosen: Sequence[Peer]) -> list[dict[str, Any]]:
     """Quantize on `faces` with every peer and measure on `held_out`, both (N, C, H, W) uint8; one dictionary a peer.
 
-    A peer that is missing or fails is in the list with the reason instead of figures.
+    A peer that is missing, fails or writes no readable graph is in the list with the reason instead of figures.
     """
     reference = _logits(fp32, held_out).argmax(axis=1)
     found = [{"name": "fp32", "accuracy": float((reference == labels).mean()), "bytes": len(fp32)}]
@@ -123,7 +123,11 @@ def compare_quantizers(fp32: bytes, faces: np.ndarray, held_out: np.ndarray, lab
                 continue
             facts |= _run(peer, place)
             out = place / f"{peer.name}.onnx"
-            found.append(facts | (_judge(out.read_bytes(), held_out, labels, reference) if out.is_file() else {}))
+            try:
+                facts |= _judge(out.read_bytes(), held_out, labels, reference) if out.is_file() else {}
+            except MienError as error:
+                facts["failed"] = f"its graph: {error}"
+            found.append(facts)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from onnx import numpy_helper
 from tiny_graphs import random_faces
 
-from calibration.image_list import read_list
+from calibration.image_list import encode_list, list_images, read_list
 from calibration.onnx_graph import parse_model
 from calibration.pick_images import hash_images
 from calibration.quantize import plan
@@ -229,6 +230,28 @@ def test_crops_may_lie_in_folders_of_their_classes(tmp_path: Path) -> None:
         (tmp_path / label).mkdir()
         cv2.imwrite(str(tmp_path / label / "1.png"), random_faces(1)[0, 0])
     assert load_pool(tmp_path, "crops", FaceInput(16, 16)).names == ["a/1.png", "b/1.png"]
+
+
+def test_a_crops_name_need_not_be_utf_8(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "1.png"), random_faces(1)[0, 0])
+    (tmp_path / "1.png").rename(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png"))
+    pool = load_pool(tmp_path, "crops", FaceInput(16, 16))
+    assert os.fsencode(pool.names[0]) == b"caf\xe9.png"
+    listed = list_images(pool.names, pool.faces, "random", 0, pool.source)
+    (tmp_path / "images.json").write_bytes(encode_list(listed))
+    assert read_list(tmp_path / "images.json") == listed
+
+
+def test_a_class_without_crops_is_said_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for label in ("empty", "full"):
+        (tmp_path / label).mkdir()
+    with pytest.raises(BadInput, match="expected face crops in the folders of"):
+        load_pool(tmp_path, "crops", FaceInput(16, 16))
+    capsys.readouterr()
+    cv2.imwrite(str(tmp_path / "full" / "1.png"), random_faces(1)[0, 0])
+    assert load_pool(tmp_path, "crops", FaceInput(16, 16)).names == ["full/1.png"]
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "empty, found none (left out)" in said[0]
 
 
 def test_a_folder_of_nothing_but_damaged_crops_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_a_quantizer_that_fails_is_recorded_with_its_last_words() -> None:
     assert peer["failed"] == "exit code 1: no memory left" and "accuracy" not in peer
 
 
+def test_a_graph_that_cannot_be_read_fails_its_peer_alone() -> None:
+    found = compare(python("import sys; open(sys.argv[3], 'wb').write(b'no graph')"),
+                    replace(python("import shutil, sys; shutil.copy(sys.argv[1], sys.argv[3])"), name="next"))
+    assert found["other"]["failed"].startswith("its graph: expected") and "accuracy" not in found["other"]
+    assert found["next"]["agreement"] == 1.0
+
+
 def test_a_quantizer_that_takes_too_long_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparing, "LONGEST", 0.2)
     assert compare(python("import time; time.sleep(60)"))["other"]["failed"] == "stopped after 0.2 s"
