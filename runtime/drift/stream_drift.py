@@ -99,7 +99,10 @@ class StreamDrift:
             self._before = None
 
     def _first_restart_of(self, engine: str) -> bool:
-        """Whether this engine's departure has not ended a process yet; without a state folder nobody can know."""
+        """Whether this engine's departure has not ended a process yet; without a state folder nobody can know.
+
+        What cannot be noted in one ends none: the next process would not know either.
+        """
         if self._state is None:
             return True
         path = self._state / RESTARTED
@@ -108,7 +111,8 @@ class StreamDrift:
                 return False
             write_text(path, engine)
         except OSError as error:
-            log.warning("expected to note a restart in %s, found: %s", path, error)
+            log.warning("expected to note a restart in %s, found: %s; none is made", path, error)
+            return False
         return True
 
     def _follow(self) -> None:

@@ -32,12 +32,18 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def joined(earlier: Sequence[Row], measured: Sequence[Row]) -> tuple[Row, ...]:
-    """Return the earlier rows, then those measured now; one that was measured anew stands in its old place.
+    """Return the earlier rows, then those measured now; what was measured anew stands in its old place.
 
-    Two rows are of one thing where recipe, data, changes, start and protocol are the same, whatever the epochs.
+    Two rows are of one thing where recipe, data, changes, start and protocol are the same, whatever the epochs. None is
+    left out but the earlier of such: two runs of one recipe are two rows.
     """
-    rows = {_what(row): row for row in earlier}
-    return tuple((rows | {_what(row): row for row in measured}).values())
+    rows: dict[object, list[Row]] = {}
+    for row in earlier:
+        rows.setdefault(_what(row), []).append(row)
+    anew: dict[object, list[Row]] = {}
+    for row in measured:
+        anew.setdefault(_what(row), []).append(row)
+    return tuple(row for same in (rows | anew).values() for row in same)
 
 
 def _what(row: Row) -> tuple[object, ...]:

@@ -87,6 +87,14 @@ def test_the_policy_restarts_once_for_an_engine_and_then_tells(
     assert any(e["event"] == "drift" and e["alarming"] == ["log_kl"] for e in found) and found[-1]["event"] == "end"
 
 
+def test_a_restart_that_cannot_be_noted_is_not_made(
+    tmp_path: Path, pictures: Path, model: Path, drifting: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "state" / stream_drift.RESTARTED).mkdir(parents=True)
+    run_stream(config(pictures, model, tmp_path, dataclasses.replace(EAGER, policy="restart")))
+    assert "none is made" in caplog.text
+
+
 def test_the_histograms_are_there_when_a_stream_has_ended(tmp_path: Path, pictures: Path, model: Path) -> None:
     counts = []
     for _ in range(2):

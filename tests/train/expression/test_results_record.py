@@ -37,6 +37,8 @@ def test_a_table_grows_and_what_was_measured_anew_keeps_its_place() -> None:
     first, second, third = row_of("improved-vgg16", 0.6), row_of("small-vgg", 0.7), row_of("vgg16", 0.5)
     anew = row_of("improved-vgg16", 0.65, epochs=4)
     assert joined([first, second], [third, anew]) == (anew, second, third)
+    twice = row_of("small-vgg", 0.6), row_of("small-vgg", 0.7, epochs=4)  # neither run is lost, nor either row
+    assert joined([], twice) == twice == joined(twice, []) and joined([second, first], twice) == (*twice, first)
     changed = dataclasses.replace(first, changes=("hidden=256",))
     assert joined([first], [changed]) == (first, changed)
 
