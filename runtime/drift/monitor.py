@@ -123,12 +123,13 @@ class DriftMonitor:
         """Return all that is known in plain types: for metrics, events and a dashboard.
 
         agreement, kl (nats) and confidence_shift are means over the last 500 samples, None before the first. Of each
-        quantity: its last value, the stability index, and `evidence`, 0–1 of the way to an alarm. The state is
-        "learning" while the engine has no baseline yet.
+        quantity: its last value, the stability index, `evidence`, 0–1 of the way to an alarm, and how many samples the
+        alarm has `stood`. The state is "learning" while the engine has no baseline yet.
         """
         with self._lock:
             watches = {name: {"last": round(w.last, 6), "stability": round(w.stability, 4),
                               "evidence": round(w.progress, 4), "alarming": w.alarming, "alarms": w.alarms,
+                              "stood": w.stood,
                               "learning": w.learning, "samples": w.values}
                        for name, w in self._watches.items()}
             learning = self._watches[ENGINE].learning  # what a monitor is for first of all

@@ -37,7 +37,7 @@ class Watch:
         self._first: list[float] = []
         self._recent: deque[int] = deque(maxlen=WINDOW)
         self._bins: Bins | None = None
-        self.values = self.alarms = self._calm_from = 0
+        self.values = self.alarms = self._calm_from = self._began = 0
         self.alarming = False
         self.last = 0.0
         if baseline is not None:
@@ -62,11 +62,18 @@ class Watch:
         crossed = self._detector.add(place)
         self.alarms += crossed
         begins = crossed and not self.alarming
+        if begins:
+            self._began = self.values
         if crossed:
             self.alarming, self._calm_from = True, self.values + WINDOW  # what came before tells of no calm
         elif self.alarming and self.values >= self._calm_from and self.stability < CALM:
             self.alarming = False
         return begins
+
+    @property
+    def stood(self) -> int:
+        """How many values came since the alarm began that stands; 0 without one."""
+        return self.values - self._began if self.alarming else 0
 
     @property
     def stability(self) -> float:

@@ -12,11 +12,11 @@ from tiny_model import write_tiny_model
 
 import mien
 from runtime.card import Model, load_model
-from runtime.drift.alarm import alarm_line, is_engines_fault, recalibrate_command
+from runtime.drift.alarm import STANDS, alarm_line, is_engines_fault, recalibrate_command
 
 
 def status(*alarming: str, **more: Any) -> dict[str, Any]:
-    quantities = {name: {"alarming": name in alarming, "evidence": float(name in alarming)}
+    quantities = {name: {"alarming": name in alarming, "evidence": float(name in alarming), "stood": STANDS}
                   for name in ("log_kl", "brightness", "energy", "face_side")}
     return {"why": "", "alarming": list(alarming), "compared_with": "calibration", "quantities": quantities,
             "ranges": {"file": "/var/lib/mien/ranges.hist", "faces": 9}, **more}
@@ -52,6 +52,14 @@ def test_a_world_on_its_way_is_not_called_the_engines_fault(calibrated: Model) -
     assert not is_engines_fault(both)
     line = alarm_line(both, calibrated, "int8", "cpu")
     assert "the faces may have changed too (energy)" in line and "install" not in line
+
+
+def test_an_engines_alarm_that_has_just_begun_blames_nobody_yet(calibrated: Model) -> None:
+    early = status("log_kl")
+    early["quantities"]["log_kl"]["stood"] = STANDS - 1
+    assert not is_engines_fault(early)
+    line = alarm_line(early, calibrated, "int8", "cpu")
+    assert f"whether on faces as before {STANDS} samples tell; mien check" in line and "install" not in line
 
 
 @pytest.mark.parametrize("target", ["cpu", "tensorrt"])

@@ -39,9 +39,10 @@ def test_an_alarm_of_a_sudden_shift_stands_while_it_lasts() -> None:
     for seed in range(8):
         watch = Watch(RULES, NORMAL)
         feed(watch, normal(600, seed=seed))
-        assert sum(feed(watch, normal(2000, mean=2.0, seed=100 + seed))) == 1 and watch.alarming
+        began = feed(watch, normal(2000, mean=2.0, seed=100 + seed))
+        assert sum(began) == 1 and watch.alarming and watch.stood == 2000 - 1 - began.index(True)
         feed(watch, normal(2 * WINDOW, seed=200 + seed))
-        assert not watch.alarming
+        assert not watch.alarming and watch.stood == 0
 
 
 def test_a_missing_baseline_is_learned_from_the_first_values() -> None:
