@@ -85,12 +85,6 @@ def write_events(path: Path, labels: list[str]) -> None:
     log.close()
 
 
-def free_port() -> int:
-    """Return a port that nobody has just now."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
-
-
 def write_page_config(folder: Path, port: int, events: bool = False, **dashboard: Any) -> Path:
     """Write a stream.yaml with a dashboard section."""
     values = {"source": "0", **({"events": "events.jsonl"} if events else {}),

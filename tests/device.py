@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from bundles import make_key, trust
+from loopback import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -94,13 +95,6 @@ if [ -f {pid} ]; then kill $(cat {pid}) 2>/dev/null; while kill -0 $(cat {pid}) 
 setsid {python} -I {service} {prefix} {control} </dev/null >/dev/null 2>&1 &
 echo $! > {pid}
 """
-
-
-def free_port() -> int:
-    """Return a port of the loopback that nobody has."""
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return int(asked.getsockname()[1])
 
 
 class Device:

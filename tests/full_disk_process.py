@@ -2,8 +2,9 @@
 
     unshare --mount python tests/full_disk_process.py FOLDER SOURCE MODEL FAULT
 
-In a mount namespace of its own, as root. The disk mends 1.5 s after the log said what was wrong, and 2 s later SIGTERM
-ends the stream. Prints one JSON object: the summary, and the events that were on the disk in the end.
+In a mount namespace of its own, as root. The disk mends 1.5 s after the stream called itself degraded, and once it
+called itself running again SIGTERM ends it; also where neither came within a minute. Prints one JSON object: the
+summary, and the events that were on the disk in the end.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from kiosk import events_in  # noqa: E402
+from loopback import free_port, state_at  # noqa: E402
 
 from runtime.drift.config import DriftConfig  # noqa: E402
 from runtime.sinks.event_files import EventFiles, rotated_files  # noqa: E402
 from runtime.stream import StreamConfig, run_stream  # noqa: E402
+from runtime.stream_config import MetricsConfig  # noqa: E402
 
 KIBIBYTE = 1024
 
@@ -55,31 +59,45 @@ class Disk:
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", self.folder], check=True)
 
 
-class MendOnWarning(logging.Handler):
-    """Mends the disk soon after the event log complained of it."""
+class Warnings(logging.Handler):
+    """Counts them."""
 
-    def __init__(self, disk: Disk):
+    def __init__(self) -> None:
         super().__init__()
-        self.disk, self.told = disk, 0
+        self.told = 0
 
     def emit(self, record: logging.LogRecord) -> None:
         """Be told."""
         self.told += 1
-        if self.told == 1:
-            threading.Timer(1.5, self.disk.mend).start()
-            threading.Timer(3.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+
+
+def mend_and_end(disk: Disk, port: int) -> None:
+    """Mend the disk 1.5 s after the stream suffered from it, and end the stream when it is well."""
+    wait_for("degraded", port)
+    time.sleep(1.5)
+    disk.mend()
+    wait_for("running", port)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def wait_for(state: str, port: int) -> None:
+    """Wait for a state of the stream, a minute at most."""
+    deadline = time.monotonic() + 60
+    while state_at(port) != state and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def main(folder: Path, source: str, model: str, fault: str) -> None:
     """Run until the disk has failed and mended."""
     disk = Disk(folder, fault)
-    handler = MendOnWarning(disk)
+    handler, metrics = Warnings(), MetricsConfig(free_port())
     logging.getLogger("runtime.sinks.events").addHandler(handler)
     path = folder / "events.jsonl"
     kept = EventFiles(rotate_mb=0.06, keep=2)
+    threading.Thread(target=mend_and_end, args=(disk, metrics.port), daemon=True).start()
     # the slow detector, so that the first events are not rotated away before the end
     summary = run_stream(StreamConfig(source, model=model, faces="haar", events=path, event_files=kept,
-                                      drift=DriftConfig(enabled=False)))
+                                      metrics=metrics, drift=DriftConfig(enabled=False)))
     events = [e for file in (*rotated_files(path), path) for e in events_in(file)]
     print(json.dumps({"frames": summary.frames, "ended": summary.ended, "lost": summary.lost_events,
                       "told": handler.told,

@@ -15,13 +15,6 @@ BROKER = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr
 needs_broker = pytest.mark.skipif(BROKER is None, reason="no mosquitto here: apt-get install mosquitto")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def wait_until(true: Callable[[], object]) -> None:
     deadline = time.monotonic() + 20
     while not true():

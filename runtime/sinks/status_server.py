@@ -67,6 +67,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def __init__(self, address: tuple[str, int], handler: type[socketserver.BaseRequestHandler]):
         self._free = {ours: threading.BoundedSemaphore(MAX_CONNECTIONS) for ours in (True, False)}
+        self._taken: dict[socket.socket, threading.BoundedSemaphore] = {}  # whose place a connection has
         self._exhausted = False  # and that was said
         super().__init__(address, handler)
 
@@ -85,21 +86,25 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._exhausted = False
         return accepted
 
-    def verify_request(self, request: object, client_address: tuple[str, int]) -> bool:
-        return self._free[self._is_ours(client_address)].acquire(blocking=False)  # one too many is closed at once
+    def verify_request(self, request: socket.socket, client_address: tuple[str, int]) -> bool:  # type: ignore[override]
+        place = self._free[self._is_ours(client_address)]
+        if not place.acquire(blocking=False):  # one too many is closed at once
+            return False
+        self._taken[request] = place
+        return True
 
     def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread is left; it would have given its place back
-            self._free[self._is_ours(client_address)].release()
+            self._taken.pop(request).release()
             raise
 
     def process_request_thread(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._free[self._is_ours(client_address)].release()
+            self._taken.pop(request).release()
 
     def _is_ours(self, client_address: tuple[str, int]) -> bool:
         """Is it this machine that asks: from loopback, also as IPv6 maps IPv4, or from the address that is served?"""

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dashboard_page import free_port, start_page, stop_page, write_page_config
+from dashboard_page import start_page, stop_page, write_page_config
 from kiosk import endless_folder, events_in, finish, has_event, start, wait_until, write_config
+from loopback import free_port
 
 Record = Callable[[str, object], None]
 

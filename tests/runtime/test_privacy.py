@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import signal
-import socket
 import urllib.request
 import zlib
 from datetime import datetime, timedelta, timezone
@@ -16,6 +15,7 @@ import numpy as np
 import pytest
 from image_traces import traces_in
 from kiosk import events_in, finish, has_event, start, wait_until, write_config
+from loopback import free_port
 
 from runtime import privacy
 from runtime.errors import BadConfig
@@ -26,12 +26,6 @@ from runtime.stream_config import StreamConfig, load_config
 
 NOON = datetime(2026, 12, 24, 12, tzinfo=timezone.utc)
 PURPOSE = "does the camera see the queue?"
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @pytest.fixture

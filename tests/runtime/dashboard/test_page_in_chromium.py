@@ -15,8 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from dashboard_page import LABELS, free_port, publish, scene_with, snapshot_of, start_page, stop_page, write_events
+from dashboard_page import LABELS, publish, scene_with, snapshot_of, start_page, stop_page, write_events
 from dashboard_page import write_page_config as write_config
+from loopback import free_port
 
 from runtime.dashboard.access import make_token
 from runtime.supervision.health import Health

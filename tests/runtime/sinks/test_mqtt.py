@@ -13,7 +13,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from mqtt_broker import Reader, free_port, needs_broker, start_broker, wait_until
+from loopback import free_port
+from mqtt_broker import Reader, needs_broker, start_broker, wait_until
 
 from runtime.errors import BadInput
 from runtime.sinks.events import EventLog

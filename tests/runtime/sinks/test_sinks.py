@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 import pytest
 from kiosk import wait_until
-from mqtt_broker import Reader, free_port, needs_broker, start_broker
+from loopback import free_port
+from mqtt_broker import Reader, needs_broker, start_broker
 
 from runtime.errors import MienError, Unavailable
 from runtime.pieces import Piece, Pieces

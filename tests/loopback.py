@@ -1,0 +1,28 @@
+"""Ports of this machine's loopback, and how a stream there says it is."""
+
+from __future__ import annotations
+
+import json
+import socket
+import urllib.error
+import urllib.request
+
+
+def free_port() -> int:
+    """Return a port that nobody has just now."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return int(asked.getsockname()[1])
+
+
+def state_at(port: int) -> str:
+    """Return the state that /readyz of a stream names; '' where nobody answers."""
+    try:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as page:
+                content = page.read()
+        except urllib.error.HTTPError as error:  # 503 while it is not ready
+            content = error.read()
+    except OSError:
+        return ""
+    return str(json.loads(content)["state"])
