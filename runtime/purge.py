@@ -1,8 +1,9 @@
 """What a stream left that tells of people, found by its configuration, and deleted so that a power cut undoes nothing.
 
-Events and those rotated away, recordings and what a killed one left, the histograms, the dashboard's state. Only
-regular files under exactly those names, in exactly those folders: a link is left, and told. Deleting takes a name from
-a disk: what a flash chip, a snapshot, a backup, a broker or a second hard link still holds is not known here.
+Events and those rotated away, recordings and what a killed one left, histograms, what drift's monitor learned, the
+dashboard's state. Only regular files under exactly those names, in exactly those folders: a link is left, and told.
+Deleting takes a name from a disk: what a flash chip, a snapshot, a backup, a broker or a second hard link still holds
+is not known here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from pathlib import Path
 
 from runtime.dashboard.channel import PREVIEW, STATUS, channel_folder
 from runtime.drift.kept_ranges import FILE as HISTOGRAMS
+from runtime.drift.kept_ranges import names_aside
+from runtime.drift.learned import FILE as LEARNED
 from runtime.errors import BadInput, MienError, Unavailable
 from runtime.sinks.event_files import SUFFIX_DIGITS
 from runtime.sinks.recordings import is_in_work, names_of, unfinished_names_of
@@ -74,8 +77,10 @@ def kinds_of(config: StreamConfig, environment: Mapping[str, str]) -> list[Kind]
         kinds += [Kind("recording", video.parent, names_of(video), live=False),
                   Kind("unfinished recording", video.parent, unfinished_names_of(video))]
     if state := state_folder(config.supervision, environment):
-        name = re.escape(HISTOGRAMS)
-        kinds += [Kind("histograms", state, f"{name}|{_temporary(name)}")]
+        histograms, learned = re.escape(HISTOGRAMS), re.escape(LEARNED)
+        kinds += [Kind("histograms", state, f"{histograms}|{_temporary(histograms)}"),
+                  Kind("histograms put aside", state, names_aside(HISTOGRAMS), live=False),
+                  Kind("learned baselines", state, f"{learned}|{_temporary(learned)}")]
     if config.dashboard.port:
         names = "|".join(re.escape(name) for name in (STATUS, PREVIEW))
         kinds += [Kind("dashboard state", channel_folder(config.dashboard.folder, environment),

@@ -57,6 +57,7 @@ class CountedEngine:
         """Take over an open engine."""
         self._engine, self._failures = engine, failures
         self.target, self.precision = engine.target, engine.precision
+        self.compiled_sha256 = engine.compiled_sha256
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,8 +1,10 @@
-"""A tiny model whose card names a drift baseline, and faces for it."""
+"""A tiny model whose card names a drift baseline, faces for it, and a monitor that is fed with them."""
 
 from __future__ import annotations
 
 import dataclasses
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +13,14 @@ from tiny_model import TinyNetwork, write_tiny_model
 from runtime.card import FileEntry, Model, load_model, save_card
 from runtime.drift.baseline import FILE, Baseline, EngineBaseline, hashes_of
 from runtime.drift.bins import Bins
+from runtime.drift.config import DriftConfig
+from runtime.drift.monitor import DriftMonitor
 from runtime.drift.quantities import look_at
 from runtime.expressions import Expression, read_logits
 
 SIDE = 48
+EAGER = DriftConfig(seconds_between=0.0, budget=1.0)
+BOX = np.array([[0.0, 0.0, 80.0, 100.0]])
 
 
 def random_faces(count: int, seed: int = 0, brightness: float = 128.0) -> np.ndarray:
@@ -42,3 +48,21 @@ def answers_to(faces: np.ndarray, model: Model, off: float = 0.0) -> list[Expres
     weights = network.weights * (1 + off * np.random.default_rng(5).standard_normal(network.weights.shape))
     logits = TinyNetwork(weights.astype(np.float32), network.bias).logits(faces)
     return read_logits(logits, model.card.labels, model.card.temperature)
+
+
+def feed(monitor: DriftMonitor, model: Model, faces: np.ndarray, off: float = 0.0, begin: int = 0) -> None:
+    """Give one face after another as other people's, each once the one before was read."""
+    for number, (face, answer) in enumerate(zip(faces, answers_to(faces, model, off)), begin):
+        before = monitor.status()["samples"]
+        while monitor.status()["samples"] == before:  # the budget may ask for a pause
+            monitor.offer(face[None], BOX, [answer], [number], 0.0)
+            time.sleep(0.001)
+            number += 100_000
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    """Wait for something to become true, half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)

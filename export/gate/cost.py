@@ -59,6 +59,7 @@ class _Timed:
     def __init__(self, engine: Engine, spent: list[float]):
         self.engine, self.spent = engine, spent
         self.target, self.precision = engine.target, engine.precision
+        self.compiled_sha256 = engine.compiled_sha256
         self.inputs, self.outputs = engine.inputs, engine.outputs
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -37,7 +37,7 @@ class ServedEngine:
 
     def __init__(self, model: Model, precision: str, size: tuple[int | None, int | None]):
         """Name the model and its input's height and width; None: each request decides."""
-        self.precision, self._name = precision, model.card.name
+        self.precision, self.compiled_sha256, self._name = precision, "", model.card.name
         dims = (None, model.card.input.channels, *size)
         self.inputs: tuple[TensorSpec, ...] = (TensorSpec(model.card.input_name, np.dtype("u1"), dims),)
         self.outputs: tuple[TensorSpec, ...] = (TensorSpec(model.card.output_name, np.dtype("f4"), ()),)

@@ -48,10 +48,18 @@ def alarm_line(status: Mapping[str, Any], model: Model, precision: str, target: 
     changed = [name for name in alarming if name != ENGINE]
     if changed == [PLACE]:
         return (f"faces are of another size than in its first samples ({PLACE}); has the camera been moved, or do "
-                "people stand elsewhere? A new start of the stream learns the size anew")
+                f"people stand elsewhere? {_learn_anew(status)}")
     worse = ", and the engine errs more on it" if ENGINE in alarming else ""
     return (f"the camera no longer sees what {before} ({', '.join(changed)}){worse}; "
-            f"{recalibrate_command(status, model)}; where it will always look so: drift.learn: true in stream.yaml")
+            f"{recalibrate_command(status, model)}; where it will always look so: "
+            + ("drift.learn: true in stream.yaml" if status["compared_with"] == "calibration" else _learn_anew(status)))
+
+
+def _learn_anew(status: Mapping[str, Any]) -> str:
+    """Return what has the first samples learned again."""
+    file = status["learned"]["file"]
+    return (f"stop the stream, rm {shlex.quote(file)}, start it: it learns anew" if file
+            else "a new start of the stream learns anew")
 
 
 def recalibrate_command(status: Mapping[str, Any], model: Model) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import logging
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
 FILE = "ranges.hist"
 EVERY_SECONDS = 3600.0
 MOST_ASIDE = 3  # files of other graphs
+
+
+def names_aside(name: str) -> str:
+    """Return the pattern of the names under which a file of histograms is put aside."""
+    path = Path(name)
+    return rf"{re.escape(path.stem)}-[0-9a-z]{{1,12}}{re.escape(path.suffix)}"
 
 
 class KeptRanges:

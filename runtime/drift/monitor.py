@@ -6,6 +6,7 @@ fit is dropped and counted. Crops live in memory until they were read, and nowhe
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -24,7 +25,10 @@ import numpy as np
 from runtime.card import Model
 from runtime.drift.baseline import read_baseline
 from runtime.drift.config import DriftConfig
+from runtime.drift.kept_ranges import FILE as RANGES
 from runtime.drift.kept_ranges import KeptRanges
+from runtime.drift.learned import FILE as LEARNED
+from runtime.drift.learned import LearnedBaselines, engine_words, learned_of
 from runtime.drift.quantities import ABOVE_ONLY, ENGINE, WORLD, departure, log_kl, look_at, weigh
 from runtime.drift.reference import Reference
 from runtime.drift.watch import WINDOW, Watch, WatchRules
@@ -54,10 +58,12 @@ class Sample:
 class DriftMonitor:
     """Watches one engine file of one model; a few MB beside the FP32 session."""
 
-    def __init__(self, model: Model, graph: str, target: str, config: DriftConfig, ranges: Path | None = None):
-        """Start the worker; `ranges` is where the histograms are kept. Raises BadModel for a damaged baseline.
+    def __init__(self, model: Model, graph: str, target: str, config: DriftConfig, state: Path | None = None,
+                 compiled_sha256: str = "", camera: str = ""):
+        """Start the worker; `state` is the folder for what was seen and learned. Raises BadModel (damaged baseline).
 
-        The card's departure is the CPU's; a compiled engine rounds in its own way, so its first samples are learned.
+        The card's departure is the CPU's; a compiled engine rounds in its own way, so its first samples are learned:
+        of `compiled_sha256`, and of a camera by that name.
         """
         baseline = None if config.learn else read_baseline(model)
         between = config.samples_between_alarms(1 + len(WORLD))
@@ -68,7 +74,10 @@ class DriftMonitor:
         self._watches = {name: Watch(WatchRules(config.tolerance, between, name in ABOVE_ONLY), known.get(name))
                          for name in (ENGINE, *WORLD)}
         self.knows_calibration = baseline is not None
-        self._model, self._config, self._kept = model, config, KeptRanges(ranges)
+        self._model, self._config = model, config
+        self._kept = KeptRanges(state / RANGES if state else None)
+        self._learned = LearnedBaselines(state / LEARNED if state else None)
+        self._of = functools.partial(engine_words, model, graph, target, compiled_sha256), camera
         self._agreed: deque[bool] = deque(maxlen=WINDOW)
         self._kl: deque[float] = deque(maxlen=WINDOW)
         self._shift: deque[float] = deque(maxlen=WINDOW)
@@ -142,7 +151,7 @@ class DriftMonitor:
         return {"state": state, "why": self._failed, "alarming": alarming, "samples": samples,
                 "dropped": self._dropped, **means, "cpu_seconds": round(cpu, 6),
                 "compared_with": "calibration" if self.knows_calibration else "first samples",
-                "ranges": self._kept.facts(), "quantities": watches}
+                "ranges": self._kept.facts(), "learned": self._learned.facts(), "quantities": watches}
 
     def stop(self) -> None:
         """Ask the worker to end after the sample in work, as `gone` will tell; it writes the histograms before."""
@@ -170,11 +179,13 @@ class DriftMonitor:
         try:
             reference = Reference(self._model)
             self._kept.load_into(reference)
+            self._go_on_learning()
             try:
                 self._take_samples(reference)
             finally:
                 reference.close()
                 self._kept.write(reference)
+                self._learned.write_in_time(self._watches, now=True)
         except Exception as error:  # whatever it is, the stream goes on; health tells
             self._failed = f"the drift monitor stopped: {error or 'out of memory'}"
             log.warning("%s", self._failed)
@@ -192,6 +203,15 @@ class DriftMonitor:
                     self._samples += 1
             now, self._export_asked = self._export_asked, False
             self._kept.write_in_time(reference, now)
+            self._learned.write_in_time(self._watches, now)
+
+    def _go_on_learning(self) -> None:
+        engine, camera = self._of
+        before = self._learned.read(learned_of(self._model, engine(), camera))
+        with self._lock:
+            for name, one in before.items():
+                if self._watches[name].learning:
+                    self._watches[name].go_on_from(one.bins or one.first)
 
     def _take(self, reference: Reference, sample: Sample) -> None:
         answer, temperature = reference.run(sample.crop), self._model.card.temperature

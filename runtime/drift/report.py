@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,16 @@ PER_QUANTITY: dict[str, tuple[str, float]] = {
 
 @dataclass(frozen=True)
 class DriftEvent:
-    """One `drift` event: when, in which run of the program, and the status it holds."""
+    """One `drift` event: when, in which run of the program, its number, and the status it holds."""
 
     when: datetime
     run: str
+    seq: int
     values: dict[str, Any]
 
 
 def read_events(paths: Sequence[Path]) -> list[DriftEvent]:
-    """Return the drift events of files, rotated ones too, in order of time; a torn last line is passed over.
+    """Return the drift events of files, rotated ones too, in order; a torn last line is passed over.
 
     Raises BadInput for a file that cannot be read or holds other lines than events, and where no drift event is found.
     """
@@ -67,27 +69,50 @@ def read_events(paths: Sequence[Path]) -> list[DriftEvent]:
     if not found:
         raise BadInput(f"expected drift events in {', '.join(str(p) for p in paths)}, found none; a stream writes one "
                        "every ten minutes with faces")
-    return sorted(found, key=lambda event: event.when)
+    return _in_order({(event.run, event.seq): event for event in found}.values())  # a file may be given twice
+
+
+def _in_order(events: Collection[DriftEvent]) -> list[DriftEvent]:
+    """Order runs by their numbers, which no clock changes; by time where somebody removed events, and they begin anew.
+
+    Within a run the numbers rise in any case: a board without a clock of its own may set it at any time.
+    """
+    runs: dict[str, list[DriftEvent]] = {}
+    for event in events:
+        runs.setdefault(event.run, []).append(event)
+    spans = sorted((min(e.seq for e in own), max(e.seq for e in own)) for own in runs.values())
+    apart = all(before[1] < after[0] for before, after in pairwise(spans))
+    begins = {run: min(e.seq if apart else e.when.timestamp() for e in own) for run, own in runs.items()}
+    return sorted(events, key=lambda event: (begins[event.run], event.run, event.seq))
 
 
 def _drift_event(values: Any) -> list[DriftEvent]:
+    """Return one event, or none for another kind. Raises KeyError, TypeError, ValueError."""
     if values["event"] != "drift":
         return []
-    if not isinstance(values["quantities"], dict) or not isinstance(values["alarm"], str):
+    texts = (values["alarm"], values["state"], values["compared_with"], values["run"], values["time"])
+    numbers = [values["samples"], values["seq"]] + [values[name] for name in MEANS if values[name] is not None]
+    if not isinstance(values["quantities"], dict):
         raise TypeError("another kind of drift event")
-    return [DriftEvent(datetime.fromisoformat(str(values["time"]).replace("Z", "+00:00")), str(values["run"]), values)]
+    for facts in values["quantities"].values():
+        numbers += [facts[name] for name in ("samples", "last", "stability", "evidence", "alarms")]
+    if not all(isinstance(text, str) for text in texts) or not all(map(math.isfinite, numbers)):
+        raise TypeError("another kind of drift event")
+    when = datetime.fromisoformat(values["time"].replace("Z", "+00:00"))
+    when = when if when.tzinfo else when.replace(tzinfo=timezone.utc)
+    return [DriftEvent(when, values["run"], values["seq"], values)]
 
 
 def page(events: Sequence[DriftEvent]) -> str:
-    """Return the page of events in order of time, verdict first."""
-    last = events[-1].values
+    """Return the page of events in order, verdict first."""
+    last, times = events[-1].values, [e.when for e in events]
     begin = [e for e, before in zip(events, [None, *events]) if e.values["alarm"] and (
         before is None or before.values["alarm"] != e.values["alarm"])]
     standing = str(last["alarm"])
     verdict = (f"<p class='bad'>{_text(standing)}</p>" if standing
                else f"<p>No alarm stands ({_text(last['state'])}).</p>")
     parts = [
-        f"<h1>Drift, {events[0].when:%Y-%m-%d %H:%M} – {events[-1].when:%Y-%m-%d %H:%M} UTC</h1>", verdict,
+        f"<h1>Drift, {min(times):%Y-%m-%d %H:%M} – {max(times):%Y-%m-%d %H:%M} UTC</h1>", verdict,
         f"<p class='quiet'>{len(events)} events of {len({e.run for e in events})} runs; compared with: "
         f"{_text(last['compared_with'])}; precision {_text(last.get('precision', '?'))}. A false alarm is as rare as "
         "<code>drift.false_alarms_per_month</code> says, if the samples are of different people.</p>",

@@ -23,6 +23,7 @@ from runtime.expressions import Expression
 from runtime.pieces import Pieces
 from runtime.reading import Reading
 from runtime.sinks.sinks import Sinks
+from runtime.stream_config import StreamConfig
 from runtime.supervision.health import Health
 
 if TYPE_CHECKING:  # imported where a monitor is asked for
@@ -39,7 +40,7 @@ class StreamDrift:
     """Holds one monitor, and another once a reload opened another engine or changed its section."""
 
     def __init__(self, pieces: Pieces, state: Path | None):
-        """Watch what `pieces["reading"]` is; histograms are kept in the state folder, if there is one."""
+        """Watch what `pieces["reading"]` is; histograms and what is learned are kept in the state folder, if any."""
         self._pieces, self._state = pieces, state
         self._monitor: DriftMonitor | None = None
         self._leaving: DriftMonitor | None = None  # writes the histograms that the next one goes on from
@@ -128,12 +129,15 @@ class StreamDrift:
         self._of, self._leaving, self._broken = (reading, config), None, ""
         if not config.enabled:
             return
-        from runtime.drift.kept_ranges import FILE
+        from runtime.drift.learned import camera_words
         from runtime.drift.monitor import DriftMonitor
 
+        stream: StreamConfig = self._pieces.config
+        camera = camera_words(stream.source, stream.camera_width, stream.camera_height, stream.faces, stream.face_side,
+                              stream.face_threshold)
         try:
-            ranges = self._state / FILE if self._state else None
-            self._monitor = DriftMonitor(reading.model, reading.graph, reading.engine.target, config, ranges)
+            self._monitor = DriftMonitor(reading.model, reading.graph, reading.engine.target, config, self._state,
+                                         reading.engine.compiled_sha256, camera)
         except MienError as error:  # a damaged baseline costs the monitor, not the stream
             self._broken = f"the drift monitor is off: {error}"
             log.warning("%s", self._broken)

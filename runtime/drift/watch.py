@@ -6,6 +6,7 @@ Without a baseline it learns one from its first values. Knows nothing of what th
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,8 @@ class Watch:
         """Compare with a baseline, or with the first values where it is None."""
         self._rules = rules
         self._first: list[float] = []
+        self._learned: Bins | None = None
+        self._learns = baseline is None
         self._recent: deque[int] = deque(maxlen=WINDOW)
         self._bins: Bins | None = None
         self.values = self.alarms = self._calm_from = self._began = 0
@@ -54,7 +57,8 @@ class Watch:
         if self._bins is None:
             self._first.append(value)
             if len(self._first) == LEARN:
-                self._begin(Bins.of(np.array(self._first)))
+                self._learned = Bins.of(np.array(self._first))
+                self._begin(self._learned)
                 self._first.clear()
             return False
         place = self._bins.place(value)
@@ -69,6 +73,21 @@ class Watch:
         elif self.alarming and self.values >= self._calm_from and self.stability < CALM:
             self.alarming = False
         return begins
+
+    @property
+    def learned(self) -> Bins | tuple[float, ...] | None:
+        """What was learned: bins, or the first values so far; None where a baseline was given."""
+        return None if not self._learns else self._learned or tuple(self._first)
+
+    def go_on_from(self, before: Bins | Sequence[float]) -> None:
+        """Take what an earlier watch of the same had `learned`, before the first value is added."""
+        if self._bins is not None or self._first:
+            raise ValueError("expected a watch that has learned nothing yet")
+        if isinstance(before, Bins):
+            self._learned = before
+            self._begin(before)
+        else:
+            self._first = list(before)
 
     @property
     def stood(self) -> int:

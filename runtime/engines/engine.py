@@ -19,10 +19,14 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A network that is ready to run on one target in one precision."""
+    """A network that is ready to run on one target in one precision.
+
+    compiled_sha256: hash of what a compiler made of the graph; '' where a library reads the graph itself.
+    """
 
     target: str
     precision: str
+    compiled_sha256: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 

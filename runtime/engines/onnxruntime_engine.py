@@ -75,7 +75,7 @@ class OnnxRuntimeEngine:
             raise Unavailable(f"expected {PROVIDERS[target]} to start, found that ONNX Runtime fell back to "
                               f"{', '.join(self._session.get_providers())}; mien doctor says what is missing, or use "
                               "--target cpu")
-        self.target = target
+        self.target, self.compiled_sha256 = target, ""
         self.precision = precision
         self.inputs = tuple(_spec(i) for i in self._session.get_inputs())
         self.outputs = tuple(_spec(o) for o in self._session.get_outputs())

@@ -54,6 +54,7 @@ class _Share:
         self._opened, self._held, self._closed = opened, held, False
         held.users += 1
         self.target, self.precision = held.engine.target, held.engine.precision
+        self.compiled_sha256 = held.engine.compiled_sha256
         self.inputs, self.outputs = held.engine.inputs, held.engine.outputs
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

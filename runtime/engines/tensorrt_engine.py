@@ -7,6 +7,7 @@ has checked their seal, for an engine is executable code.
 
 from __future__ import annotations
 
+import hashlib
 import weakref
 from collections.abc import Mapping
 from types import ModuleType
@@ -38,7 +39,7 @@ class TensorRTEngine:
         are kept, if anywhere. zero_copy: None asks the GPU (integrated ones share memory).
         Raises BadModel (damaged, of another version or GPU, a smaller profile), Unavailable, MienError.
         """
-        self.target, self.precision = target, precision
+        self.target, self.precision, self.compiled_sha256 = target, precision, hashlib.sha256(content).hexdigest()
         library = load_compiler(target)
         logger = runtime_logger(library)
         _refuse_unreadable(library, logger, content, name)

@@ -22,7 +22,9 @@ from runtime.stream_config import StreamConfig, load_config
 from runtime.supervision.instance_lock import only_instance
 
 OURS = ("e.jsonl", "e.jsonl.000000000007", "v.mp4", ".v.mp4.0a1b2c3d.mp4", "v.000002.mp4",
-        "state/ranges.hist", "state/.ranges.hist.0a1b2c3d.hist", "page/status.json", "page/preview.jpg",
+        "state/ranges.hist", "state/.ranges.hist.0a1b2c3d.hist", "state/ranges-0a1b2c3d4e5f.hist",
+        "state/ranges-damaged.hist", "state/drift-learned.json", "state/.drift-learned.json.0a1b2c3d.json",
+        "page/status.json", "page/preview.jpg",
         "page/.preview.jpg.tmp")
 OTHERS = ("e.jsonl.bak", "e.jsonlx", "xe.jsonl", "e.jsonl.00000000000a", "v.mp4.txt", "v.2.mp4", "w.mp4", ".v.mp4.tmp",
           "state/engine-failures.json", "state/ranges.hist.old", "page/status.json.bak", "other/e.jsonl")
@@ -130,7 +132,8 @@ def test_a_quiet_streams_own_files_stay_and_keep_nothing_else(
         os.utime(config.parent / name, (week_ago, week_ago))
     with only_instance(config.parent / "state"):
         assert main(["purge", "--config", str(config), "--older-than", "7d", "--yes"]) == 0
-    assert {*OURS} - there(config.parent) == {"e.jsonl.000000000007", "v.mp4", "v.000002.mp4"}
+    assert {*OURS} - there(config.parent) == {"e.jsonl.000000000007", "v.mp4", "v.000002.mp4",
+                                              "state/ranges-0a1b2c3d4e5f.hist", "state/ranges-damaged.hist"}
     assert f"{config.parent / 'e.jsonl'}  is a running stream's and stays" in capsys.readouterr().err
 
 

@@ -31,6 +31,7 @@ class Remembered:
         self.engine, self.known = engine, dict[bytes, dict[str, np.ndarray]]()
         self.target, self.precision, self.inputs, self.outputs = (engine.target, engine.precision, engine.inputs,
                                                                   engine.outputs)
+        self.compiled_sha256 = engine.compiled_sha256
 
     def run(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         key = b"".join(array.tobytes() for array in arrays.values())

@@ -19,13 +19,24 @@ def status(*alarming: str, **more: Any) -> dict[str, Any]:
     quantities = {name: {"alarming": name in alarming, "evidence": float(name in alarming), "stood": STANDS}
                   for name in ("log_kl", "brightness", "energy", "face_side")}
     return {"why": "", "alarming": list(alarming), "compared_with": "calibration", "quantities": quantities,
-            "ranges": {"file": "/var/lib/mien/ranges.hist", "faces": 9}, **more}
+            "ranges": {"file": "/var/lib/mien/ranges.hist", "faces": 9},
+            "learned": {"file": "/var/lib/mien/drift-learned.json"}, **more}
 
 
 @pytest.fixture
 def calibrated(tmp_path: Path) -> Model:
     model = load_model(write_tiny_model(tmp_path / "my model"))
     return dataclasses.replace(model, card=dataclasses.replace(model.card, calibration={"thresholds": {"unit": 0.5}}))
+
+
+def test_what_was_learned_is_learned_anew_once_its_file_is_gone(calibrated: Model) -> None:
+    size = alarm_line(status("face_side"), calibrated, "int8", "cpu")
+    assert size.endswith("stop the stream, rm /var/lib/mien/drift-learned.json, start it: it learns anew")
+    light = alarm_line(status("brightness", compared_with="first samples"), calibrated, "int8", "cpu")
+    assert "what it saw in its first samples" in light
+    assert "; where it will always look so: stop the stream, rm /var" in light
+    kept_nowhere = alarm_line(status("face_side", learned={"file": ""}), calibrated, "int8", "cpu")
+    assert kept_nowhere.endswith("a new start of the stream learns anew")
 
 
 def test_no_alarm_has_no_line(calibrated: Model) -> None:

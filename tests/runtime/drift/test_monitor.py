@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from watched_model import answers_to, random_faces, watched_model
+from watched_model import BOX, EAGER, answers_to, feed, random_faces, wait_until, watched_model
 
 from runtime.card import Model
 from runtime.drift import monitor as monitor_module
@@ -19,16 +19,6 @@ from runtime.drift.config import DriftConfig
 from runtime.drift.monitor import MOST_TRACKS, NICER, TRACK_SECONDS, DriftMonitor
 from runtime.drift.reference import Answer, Reference
 from runtime.errors import MienError
-
-EAGER = DriftConfig(seconds_between=0.0, budget=1.0)
-BOX = np.array([[0.0, 0.0, 80.0, 100.0]])
-
-
-def wait_until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 @pytest.fixture
@@ -54,16 +44,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     monkeypatch.setattr(Reference, "run", run)
     yield go
     go.set()
-
-
-def feed(monitor: DriftMonitor, model: Model, faces: np.ndarray, off: float = 0.0, begin: int = 0) -> None:
-    """Give one face after another as other people's, each once the one before was read."""
-    for number, (face, answer) in enumerate(zip(faces, answers_to(faces, model, off)), begin):
-        before = monitor.status()["samples"]
-        while monitor.status()["samples"] == before:  # the budget may ask for a pause
-            monitor.offer(face[None], BOX, [answer], [number], 0.0)
-            time.sleep(0.001)
-            number += 100_000
 
 
 def test_an_engine_that_is_fp32_agrees(monitor: DriftMonitor, model: Model) -> None:

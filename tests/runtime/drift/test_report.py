@@ -66,9 +66,38 @@ def test_rotated_files_are_put_in_order(tmp_path: Path) -> None:
     assert [e.values["samples"] for e in read_events([tmp_path / "b", tmp_path / "a"])] == [10, 20]
 
 
+def read(tmp_path: Path, *lines: str) -> list[str]:
+    """Return the alarms of lines in the order in which they are read."""
+    (tmp_path / "e.jsonl").write_text("\n".join(lines))
+    return [e.values["alarm"] for e in read_events([tmp_path / "e.jsonl"])]
+
+
+def test_a_clock_that_is_set_late_changes_no_order(tmp_path: Path) -> None:
+    """A board without a clock of its own begins each boot on the same day, and may be set to the year meanwhile."""
+    assert read(tmp_path, event(5, "one", seq=1), event(90, "two", seq=2), event(7, "three", "b", seq=3)) == [
+        "one", "two", "three"]
+
+
+def test_where_numbers_began_anew_runs_follow_each_other_by_time(tmp_path: Path) -> None:
+    assert read(tmp_path, event(50, "three", "b", seq=0), event(60, "four", "b", seq=9), event(5, "one", seq=3),
+                event(9, "two", seq=4)) == ["one", "two", "three", "four"]
+
+
+def test_an_event_that_is_given_twice_counts_once(events: Path) -> None:
+    assert len(read_events([events, events])) == len(read_events([events])) == 4
+
+
+def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
+    assert read(tmp_path, event(0, "one", time="2026-11-22T12:00:00"), event(10, "two")) == ["one", "two"]
+
+
 @pytest.mark.parametrize(("content", "found"), [
     ("", "found none"), ('{"event":"start"}\n', "found none"), ("no\n" + event(0), "in line 1"),
-    ('{"event":"drift"}\n' + event(0), "in line 1"), ("[1]\n" + event(0), "in line 1")])
+    ('{"event":"drift"}\n' + event(0), "in line 1"), ("[1]\n" + event(0), "in line 1"),
+    *((event(0, **more) + "\n" + event(1), "in line 1") for more in (
+        {"quantities": {"energy": {}}}, {"quantities": {"energy": None}}, {"quantities": None}, {"quantities": [1]},
+        {"samples": None}, {"samples": "5"}, {"agreement": "x"}, {"agreement": float("nan")}, {"run": None},
+        {"seq": None}, {"state": 1}, {"time": None}, {"time": "yesterday"}))])
 def test_other_files_are_refused(tmp_path: Path, content: str, found: str) -> None:
     (tmp_path / "e.jsonl").write_text(content)
     with pytest.raises(BadInput, match=found):

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kiosk import events_in, finish, folder_of, has_event, start, wait_until, write_config
-from watched_model import watched_model
+from watched_model import EAGER, watched_model
 
 from runtime import reading as reading_module
 from runtime.card import load_model, save_card
@@ -26,8 +27,6 @@ from runtime.errors import RestartNeeded
 from runtime.ranges_file import read_ranges
 from runtime.stream import run_stream
 from runtime.stream_config import StreamConfig, SupervisionConfig
-
-EAGER = DriftConfig(seconds_between=0.0, budget=1.0)
 
 
 @pytest.fixture
@@ -53,6 +52,7 @@ def drifting(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(reading_module.CountedEngine, "run", run)
     monkeypatch.setattr(monitor, "ASAP", (-math.inf, 0.0))
+    monkeypatch.setattr("runtime.supervision.supervision.EVERY_SECONDS", 0.05)
 
 
 def config(pictures: Path, model: Path, folder: Path, drift: DriftConfig, frames: int = 0) -> StreamConfig:
@@ -82,7 +82,7 @@ def test_the_policy_restarts_once_for_an_engine_and_then_tells(
     with pytest.raises(RestartNeeded):
         run_stream(config(pictures, model, tmp_path, policy))
     (tmp_path / "e.jsonl").unlink()
-    run_stream(config(pictures, model, tmp_path, policy))
+    run_stream(config(pictures, model, tmp_path, policy, frames=800))
     found = events_in(tmp_path / "e.jsonl")
     assert any(e["event"] == "drift" and e["alarming"] == ["log_kl"] for e in found) and found[-1]["event"] == "end"
 
@@ -91,7 +91,7 @@ def test_a_restart_that_cannot_be_noted_is_not_made(
     tmp_path: Path, pictures: Path, model: Path, drifting: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "state" / stream_drift.RESTARTED).mkdir(parents=True)
-    run_stream(config(pictures, model, tmp_path, dataclasses.replace(EAGER, policy="restart")))
+    run_stream(config(pictures, model, tmp_path, dataclasses.replace(EAGER, policy="restart"), frames=800))
     assert "none is made" in caplog.text
 
 
@@ -106,7 +106,7 @@ def test_the_histograms_are_there_when_a_stream_has_ended(tmp_path: Path, pictur
 
 def test_no_crop_is_written(tmp_path: Path, pictures: Path, model: Path) -> None:
     run_stream(config(pictures, model, tmp_path, EAGER, frames=40))
-    assert {p.name for p in (tmp_path / "state").iterdir()} == {"stream.lock", "ranges.hist"}
+    assert {p.name for p in (tmp_path / "state").iterdir()} == {"stream.lock", "ranges.hist", "drift-learned.json"}
     assert {p.name for p in tmp_path.iterdir()} == {"in", "model", "state", "e.jsonl"}
 
 
@@ -137,6 +137,15 @@ def test_points_for_the_report_come_while_nothing_changes(
     assert told and told[-1]["alarm"] == "" and told[-1]["samples"] >= 1 and told[-1]["precision"] == "fp32"
 
 
+def threads_of(process: int) -> set[str]:
+    """Return the names of a process's threads; one that ends just now has none."""
+    names = set()
+    for task in Path(f"/proc/{process}/task").iterdir():
+        with suppress(OSError):
+            names.add((task / "comm").read_text().strip())
+    return names
+
+
 def test_a_signal_has_the_histograms_written_and_a_reload_switches_the_monitor_off(
     tmp_path: Path, pictures: Path, model: Path
 ) -> None:
@@ -156,9 +165,8 @@ def test_a_signal_has_the_histograms_written_and_a_reload_switches_the_monitor_o
     write_config(path, **keys, drift={"enabled": False})
     running.send_signal(signal.SIGHUP)
     wait_until(lambda: has_event(tmp_path / "e.jsonl", "reload", done=True), running)
+    wait_until(lambda: "drift" not in threads_of(running.pid), running)
     os.remove(ranges)  # a monitor that still ran would write it at the end
-    wait_until(lambda: not list(Path(f"/proc/{running.pid}/task").glob("*/comm")) or "drift" not in {
-        (task / "comm").read_text().strip() for task in Path(f"/proc/{running.pid}/task").iterdir()}, running)
     running.send_signal(signal.SIGTERM)
     code, summary, told = finish(running)
     assert (code, summary["ended"]) == (0, "stopped"), told
@@ -179,7 +187,7 @@ def test_frames_do_not_wait_for_the_monitor_that_a_reload_replaces(
     monkeypatch.setattr(monitor.KeptRanges, "write", write)
     monkeypatch.setattr(monitor, "CLOSING_SECONDS", 20.0)
     reading = SimpleNamespace(model=load_model(model), graph="fp32", precision="fp32",
-                              engine=SimpleNamespace(target="cpu"))
+                              engine=SimpleNamespace(target="cpu", compiled_sha256=""))
     pieces: Any = OpenPieces(reading=reading)
     pieces.config = StreamConfig("s", drift=EAGER)
     drift = stream_drift.StreamDrift(pieces, tmp_path)
