@@ -46,7 +46,7 @@ class StreamDrift:
         self._leaving: DriftMonitor | None = None  # writes the histograms that the next one goes on from
         self._of: tuple[object, object] | None = None
         self._told, self._tell_at = "", time.monotonic() + TELL_SECONDS
-        self._export_asked, self._broken = False, ""
+        self._export_asked, self._told_stateless, self._broken = False, False, ""
         self._before: Any = None
         if threading.current_thread() is threading.main_thread():  # elsewhere nobody may catch signals
             self._before = signal.signal(signal.SIGUSR1, self._ask_export)
@@ -100,12 +100,16 @@ class StreamDrift:
             self._before = None
 
     def _first_restart_of(self, engine: str) -> bool:
-        """Whether this engine's departure has not ended a process yet; without a state folder nobody can know.
+        """Whether this engine's departure has not ended a process yet.
 
-        What cannot be noted in one ends none: the next process would not know either.
+        What cannot be noted in a state folder ends none: the next process would not know, and end too, for ever.
         """
         if self._state is None:
-            return True
+            if not self._told_stateless:
+                log.warning("expected a state folder (supervision.state) to note a restart in, found none; "
+                            "none is made")
+                self._told_stateless = True
+            return False
         path = self._state / RESTARTED
         try:
             if path.exists() and path.read_text(encoding="utf-8") == engine:

@@ -95,6 +95,14 @@ def test_a_restart_that_cannot_be_noted_is_not_made(
     assert "none is made" in caplog.text
 
 
+def test_without_a_state_folder_no_restart_is_made(
+    tmp_path: Path, pictures: Path, model: Path, drifting: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = config(pictures, model, tmp_path, dataclasses.replace(EAGER, policy="restart"), frames=800)
+    run_stream(dataclasses.replace(asked, supervision=SupervisionConfig()))
+    assert caplog.text.count("expected a state folder (supervision.state) to note a restart in") == 1
+
+
 def test_the_histograms_are_there_when_a_stream_has_ended(tmp_path: Path, pictures: Path, model: Path) -> None:
     counts = []
     for _ in range(2):
