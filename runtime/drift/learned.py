@@ -11,7 +11,9 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 FILE = "drift-learned.json"
 VERSION = 1
 EVERY = 50  # values between two writes while something learns: a power cut costs no more
+AGAIN_SECONDS = 3600.0  # after a disk that refused; sooner where more was learned, and at the end
 MOST = 16  # of what something was learned of; what was not met for longest is forgotten
 MAX_BYTES = 1 << 20  # eight quantities of 500 values are 80 kB
 PLACE = "face_side"  # of the camera alone
@@ -57,7 +60,8 @@ class _File:
 
 def engine_words(model: Model, graph: str, target: str, compiled_sha256: str) -> str:
     """Return what rounds an engine's answers: its graph, the compiled bytes, and what runs them here."""
-    libraries = [f"{name} {sys.modules[name].__version__}" for name in ("onnxruntime", "tensorrt", "tensorrt_rtx")
+    # of the target alone: a start that tried a GPU in vain has imported more than one that did not
+    libraries = [f"{name} {sys.modules[name].__version__}" for name in ("onnxruntime", target.replace("-", "_"))
                  if name in sys.modules]
     words = ("engine", model.card.graphs[graph].sha256, target, compiled_sha256, *libraries, gpu_name(),
              driver_version(), int8_instructions())
@@ -80,6 +84,7 @@ class LearnedBaselines:
         self._of: dict[str, str] = {}
         self._all: dict[str, dict[str, Learned]] = {}
         self._written: dict[str, int] = {}
+        self._again_at = math.inf  # after a disk that refused
 
     def facts(self) -> dict[str, Any]:
         """Return where the file is, in plain types."""
@@ -115,9 +120,10 @@ class LearnedBaselines:
                 for name, watch in watches.items() if (learned := watch.learned) is not None}
         new = {name: count - self._written.get(name, 0) for name, count in have.items()}
         due = any(count and (now or count >= EVERY or have[name] == LEARN) for name, count in new.items())
-        if not due:
+        again = self._again_at < math.inf and (now or time.monotonic() >= self._again_at)
+        if not due and not again:
             return
-        self._written = have  # a full disk is tried again as many values later
+        self._written, self._again_at = have, math.inf
         for name in have:
             learned = watches[name].learned
             one = Learned(bins=learned) if isinstance(learned, Bins) else Learned(first=learned or ())
@@ -127,6 +133,7 @@ class LearnedBaselines:
         try:
             write_text(self._path, json.dumps(dataclasses.asdict(_File(self._all)), allow_nan=False) + "\n")
         except (OSError, BadInput) as error:
+            self._again_at = time.monotonic() + AGAIN_SECONDS
             log.warning("expected to keep what was learned in %s, found: %s; the stream goes on", self._path, error)
 
 

@@ -168,6 +168,20 @@ def test_a_full_disk_is_told_and_tried_again_as_many_values_later(path: Path, ca
     assert len(restarted(path)["log_kl"].learned or ()) == 2 * EVERY  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("now", [True, False])
+def test_bins_that_a_full_disk_refused_are_written_at_the_end_or_an_hour_later(
+    path: Path, now: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, seen = LearnedBaselines(path), watches(log_kl=LEARN)
+    kept.read(OF)
+    if not now:
+        monkeypatch.setattr(learned_module, "AGAIN_SECONDS", 0.0)
+    with full_disk():
+        kept.write_in_time(seen)
+    kept.write_in_time(seen, now)
+    assert isinstance(restarted(path)["log_kl"].learned, Bins)
+
+
 def test_a_folder_that_cannot_be_read_costs_the_past_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path.mkdir()
     assert LearnedBaselines(path).read(OF) == {} and "Is a directory" in caplog.text
@@ -183,6 +197,7 @@ def test_what_a_quantity_is_learned_of(model: Model, monkeypatch: pytest.MonkeyP
     assert " tensorrt ab12 " in first and first != engine_words(model, "fp32", "tensorrt", "cd34")
     monkeypatch.setitem(sys.modules, "tensorrt", dataclasses.make_dataclass("T", [("__version__", str, "10.3")])())
     assert "tensorrt 10.3" in engine_words(model, "fp32", "tensorrt", "ab12")
+    assert "tensorrt" not in engine_words(model, "fp32", "cpu", "")  # imported in vain
 
 
 def test_a_camera_is_known_by_its_settings_and_no_password_is_written() -> None:
