@@ -104,13 +104,18 @@ class Pipeline:
             self._seconds = time.monotonic() - start
         return self.tally()
 
-    def tally(self) -> Tally:
-        """Return what was seen so far; `ended` is "source ended", "stopped", "max_frames" or "failed"."""
+    def tally(self, recent: bool = False) -> Tally:
+        """Return what was seen so far; `ended` is "source ended", "stopped", "max_frames" or "failed".
+
+        With `recent` the times are of the last five minutes, not since the start: what a monitor shows.
+        """
+        times, ages = ((self._times.recent(), self._ages.recent()) if recent
+                       else (self._times.report(), self._ages.report()))
         rate = self._frames / self._seconds if self._seconds else 0.0
         return Tally(
             frames=self._frames, frames_with_faces=self._with_faces, faces=self._faces, detections=self._detections,
             tracks=self._tracker.given, seconds=round(self._seconds, 3), frames_per_second=round(rate, 2),
-            stage_milliseconds=self._times.report(), age_milliseconds=self._ages.report().get("age", {}),
+            stage_milliseconds=times, age_milliseconds=ages.get("age", {}),
             expressions=dict(self._labels.most_common()), label_changes=self._steady.changes,
             not_finite=self._not_finite, damaged_frames=self._source.damaged, idle=self._idle, ended=self._ended)
 

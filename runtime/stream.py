@@ -138,7 +138,7 @@ def _run(config: StreamConfig, load_again: Callable[[], StreamConfig] | None, st
                         cast(ExpressionReader, CurrentReader(pieces, "reading")), [sinks],
                         tracker, SteadyLabels(reading.reader.labels, _steady_rules(config)),
                         on_progress=lambda: supervision.turn(), on_read=drift.read)
-    supervision = Supervision(pieces, sinks, health, notifier, pipeline.tally, drift)
+    supervision = Supervision(pieces, sinks, health, notifier, lambda: pipeline.tally(recent=True), drift)
     stop.overdue = lambda: sinks.end_events(pipeline.tally())
 
     def should_stop() -> bool:

@@ -57,14 +57,15 @@ def int8_from_onnx(model: Model, faces: np.ndarray, how: Rounding, chosen: dict[
 def require_rounding(model: Model, how: Rounding) -> None:
     """Refuse, before the faces are observed, what would be found wrong afterwards.
 
-    Raises BadInput for a percentile out of range, fewer than no draws, a node to keep in float that INT8 would not
-    quantize anyway.
+    Raises BadInput for a percentile out of range, fewer than no draws, a node to keep in float that is no layer of the
+    graph's; an attention gate, which always is kept, may be named.
     """
     if how.draws < 0:
         raise BadInput(f"expected 0 or more backends to draw, found {how.draws}; 59 is usual")
     choose_threshold(Histogram(), how.method, how.percentile)  # nothing seen: only method and percentile are judged
-    layers = plan(parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx"))).nodes
-    unknown = sorted(set(how.keep_float) - set(layers))
+    everything = plan(parse_model(model.read_graph("fp32"), str(model.directory / "fp32.onnx")))
+    layers = everything.nodes
+    unknown = sorted(set(how.keep_float) - set(layers) - set(everything.kept_float))
     if unknown:
         raise BadInput(f"expected layers that INT8 would quantize, found {unknown[0]}; they are {', '.join(layers)}")
     if set(layers) <= set(how.keep_float):

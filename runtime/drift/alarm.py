@@ -49,8 +49,10 @@ def alarm_line(status: Mapping[str, Any], model: Model, precision: str, target: 
     if changed == [PLACE]:
         return (f"faces are of another size than in its first samples ({PLACE}); has the camera been moved, or do "
                 f"people stand elsewhere? {_learn_anew(status)}")
+    moved = ", faces are of another size than in its first samples" if PLACE in changed else ""
     worse = ", and the engine errs more on it" if ENGINE in alarming else ""
-    return (f"the camera no longer sees what {before} ({', '.join(changed)}){worse}; "
+    crops = ", ".join(name for name in changed if name != PLACE)
+    return (f"the camera no longer sees what {before} ({crops}){moved}{worse}; "
             f"{recalibrate_command(status, model)}; where it will always look so: "
             + ("drift.learn: true in stream.yaml" if status["compared_with"] == "calibration" else _learn_anew(status)))
 
@@ -63,13 +65,21 @@ def _learn_anew(status: Mapping[str, Any]) -> str:
 
 
 def recalibrate_command(status: Mapping[str, Any], model: Model) -> str:
-    """Return the commands that recalibrate a model from what this camera saw; without histograms, from faces."""
+    """Return the commands that recalibrate a model from what this camera saw; without histograms, from faces.
+
+    Either way it is rounded as before: histograms keep that, faces are given the flags.
+    """
     ships = MODELS in model.directory.absolute().parents  # calibrating in place is refused there
     mine = shlex.quote(f"my-{model.card.name}") if ships else _quoted(model)
     copy = f"cp -r {_quoted(model)} {mine} && " if ships else ""
     file = status["ranges"]["file"]
-    if not file or not model.card.calibration.get("thresholds"):
-        return f"{copy}mien calibrate {mine} --images PATH"
+    before = model.card.calibration
+    if not file or not before.get("thresholds"):
+        how = [] if not before.get("method") else ["--method", str(before["method"])]
+        how += [] if before.get("percentile") is None else ["--percentile", repr(before["percentile"])]
+        how += ["--keep-float", *map(str, before["kept_float"])] if before.get("kept_float") else []
+        how += ["--correct-biases"] * bool(before.get("biases_corrected"))
+        return f"{copy}mien calibrate {mine} --images PATH {shlex.join(how)}".rstrip()
     return f"{copy}mien calibrate {mine} --from-histograms {shlex.quote(file)}"
 
 

@@ -57,12 +57,15 @@ class Bins:
         total = sum(self.counts)
         return tuple(min(1.0, tolerance * wilson_interval(count, total, SURE)[1]) for count in self.counts)
 
-    def stability(self, counts: Sequence[int]) -> float:
+    def stability(self, counts: Sequence[int], above_only: bool = False) -> float:
         """Return the population stability index of other counts in these bins: 0 alike, above 0.25 another population.
 
         Σ (p - q) ln(p / q), half a count added to each bin so that empty ones count finitely. Siddiqi, "Credit risk
-        scorecards", 2006, for the rule of thumb; the index is Jeffreys' divergence.
+        scorecards", 2006, for the rule of thumb; the index is Jeffreys' divergence. With `above_only` it is that of the
+        nearest counts that are nowhere below the baseline's: what has gone down alone has an index of 0.
         """
         p, q = (np.asarray(c, np.float64) + 0.5 for c in (counts, self.counts))
         p, q = p / p.sum(), q / q.sum()
+        if above_only:
+            p = np.diff(np.minimum(np.cumsum(p), np.cumsum(q)), prepend=0.0)
         return float(((p - q) * np.log(p / q)).sum())

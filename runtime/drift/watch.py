@@ -96,10 +96,11 @@ class Watch:
 
     @property
     def stability(self) -> float:
-        """The stability index of the last values; 0 while they are few."""
+        """The stability index of the last values, only upwards where smaller is better; 0 while they are few."""
         if self._bins is None or len(self._recent) < FEW:
             return 0.0
-        return self._bins.stability(np.bincount(self._recent, minlength=len(self._bins.counts)).tolist())
+        counts = np.bincount(self._recent, minlength=len(self._bins.counts)).tolist()
+        return self._bins.stability(counts, self._rules.above_only)
 
     @property
     def progress(self) -> float:

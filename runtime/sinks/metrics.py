@@ -112,14 +112,14 @@ class MetricsServer:
         for label, count in snapshot.tally.expressions.items():
             seen.add_metric([label], count)
         yield seen
-        times = GaugeMetricFamily("mien_stage_seconds", "A stage's duration, since the start",
+        times = GaugeMetricFamily("mien_stage_seconds", "A stage's duration, of the last five minutes",
                                   labels=["stage", "quantile"])
         for stage, values in snapshot.tally.stage_milliseconds.items():
             for name, milliseconds in values.items():
                 times.add_metric([stage, str(int(name[1:]) / 100)], milliseconds / 1000)
         yield times
-        ages = GaugeMetricFamily("mien_frame_age_seconds", "From a live capture until every sink had the frame",
-                                 labels=["quantile"])
+        ages = GaugeMetricFamily("mien_frame_age_seconds", "From a live capture until every sink had the frame, of the "
+                                 "last five minutes", labels=["quantile"])
         for name, milliseconds in snapshot.tally.age_milliseconds.items():
             ages.add_metric([str(int(name[1:]) / 100)], milliseconds / 1000)
         yield ages

@@ -41,7 +41,7 @@ class Supervision:
 
     def __init__(self, pieces: Pieces, sinks: Sinks, health: Health, notifier: Notifier, tally: Callable[[], Tally],
                  drift: StreamDrift):
-        """Watch open pieces; `tally` gives the pipeline's counts so far."""
+        """Watch open pieces; `tally` gives the pipeline's counts so far, and its times of late."""
         self._pieces, self._sinks, self._health, self._notifier, self._tally = pieces, sinks, health, notifier, tally
         self._drift = drift
         supervision = pieces.config.supervision

@@ -6,11 +6,13 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import onnx
 import pytest
-from tiny_graphs import random_faces
+from tiny_graphs import attention_graph, random_faces
 
 from calibration.quantize import plan
 from export.int8 import int8_from_onnx as module
@@ -18,7 +20,7 @@ from export.int8.calibration_faces import load_pool
 from export.int8.int8_from_onnx import Rounding, int8_from_onnx
 from export.int8.observe_model import observe_model
 from mien import main
-from runtime.card import load_model
+from runtime.card import Model, load_model
 from runtime.errors import BAD_INPUT, BadInput
 from runtime.ranges_file import write_ranges
 
@@ -80,6 +82,17 @@ def test_a_rounding_that_cannot_be_is_refused_before_the_pass(directory: Path, m
     monkeypatch.setattr(module, "observe_model", lambda *_, **__: pytest.fail("observed"))
     with pytest.raises(BadInput, match="found nope"):
         int8_from_onnx(load_model(directory), random_faces(8), Rounding(keep_float=("nope",)), {})
+
+
+def test_a_layer_that_always_stays_float_may_be_named() -> None:
+    """A drift alarm's command names what a model kept, its attention gates among them."""
+    graph = attention_graph()
+    gates = plan(graph).kept_float
+    parts = SimpleNamespace(read_graph=lambda precision: graph.SerializeToString(), directory=Path("model"))
+    model = cast(Model, parts)
+    module.require_rounding(model, Rounding(keep_float=gates))
+    with pytest.raises(BadInput, match="found nope"):
+        module.require_rounding(model, Rounding(keep_float=(*gates, "nope")))
 
 
 def test_an_int8_without_a_layer_of_it_is_refused(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

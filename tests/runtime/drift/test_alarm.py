@@ -39,6 +39,12 @@ def test_what_was_learned_is_learned_anew_once_its_file_is_gone(calibrated: Mode
     assert kept_nowhere.endswith("a new start of the stream learns anew")
 
 
+def test_a_camera_moved_too_is_told_apart_from_what_was_calibrated_on(calibrated: Model) -> None:
+    line = alarm_line(status("brightness", "face_side"), calibrated, "int8", "cpu")
+    assert line.startswith("the camera no longer sees what was calibrated on (brightness), faces are of another size "
+                           "than in its first samples; mien calibrate ")
+
+
 def test_no_alarm_has_no_line(calibrated: Model) -> None:
     assert alarm_line(status(), calibrated, "int8", "cpu") == ""
 
@@ -112,6 +118,19 @@ def test_without_histograms_faces_are_asked_for(calibrated: Model, without: str)
     else:
         model = dataclasses.replace(model, card=dataclasses.replace(model.card, calibration={}))
     assert recalibrate_command(found, model).endswith("my model' --images PATH")
+
+
+def test_from_faces_the_model_is_rounded_as_it_was(calibrated: Model) -> None:
+    how = {"thresholds": {"unit": 0.5}, "method": "percentile", "percentile": 99.99, "kept_float": ["first", "a gate"],
+           "biases_corrected": True}
+    found = status()
+    found["ranges"]["file"] = ""
+    model = dataclasses.replace(calibrated, card=dataclasses.replace(calibrated.card, calibration=how))
+    args = mien.make_parser().parse_args(shlex.split(recalibrate_command(found, model))[1:])
+    assert (args.method, args.percentile, args.keep_float) == ("percentile", 99.99, ["first", "a gate"])
+    assert args.correct_biases and args.images == Path("PATH")
+    shipped = recalibrate_command(found, load_model(Path("mien-light")))
+    assert shipped.startswith("cp -r ") and shipped.endswith(" --images PATH --method percentile --percentile 99.999")
 
 
 def test_the_command_is_one_that_mien_takes(calibrated: Model) -> None:

@@ -56,6 +56,20 @@ def test_the_stability_index_is_zero_for_the_baseline_itself_only(counts: list[i
     assert Bins((0.0, 1.0), tuple(counts)).stability(bins.counts) == pytest.approx(bins.stability(counts))
 
 
+@given(st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any))
+def test_the_upward_index_is_of_what_rose_alone(counts: list[int]) -> None:
+    bins = Bins((0.0, 1.0), (300, 500, 200))
+    assert bins.stability(bins.counts, above_only=True) == pytest.approx(0)
+    one_sided = bins.stability(counts, above_only=True)
+    assert 0 <= one_sided < np.inf
+    total, rises = sum(counts) + 1.5, (300.5 / 1001.5, 801 / 1001.5)
+    shares = ((counts[0] + 0.5) / total, (counts[0] + counts[1] + 1) / total)
+    if all(share <= rise for share, rise in zip(shares, rises)):
+        assert one_sided == pytest.approx(bins.stability(counts))
+    if all(share >= rise for share, rise in zip(shares, rises)):
+        assert one_sided == pytest.approx(0, abs=1e-12)
+
+
 def test_another_population_passes_a_quarter() -> None:
     bins = Bins.of(np.random.default_rng(0).normal(size=1000))
     other = [bins.place(v) for v in np.random.default_rng(1).normal(1.0, size=500)]

@@ -61,6 +61,14 @@ def test_what_is_better_when_small_alarms_upwards_only() -> None:
     assert any(feed(up, normal(500, mean=2.0)))
 
 
+def test_an_upward_alarm_ends_too_when_the_values_become_better_than_they_were() -> None:
+    watch = Watch(WatchRules(1.25, 1e6, above_only=True), NORMAL)
+    feed(watch, normal(2000, mean=1.0))
+    assert watch.alarming and watch.stability > 0.25
+    feed(watch, normal(2 * WINDOW, mean=-1.0))
+    assert not watch.alarming and watch.stability < 0.01
+
+
 def test_a_few_values_have_no_distance() -> None:
     watch = Watch(RULES, NORMAL)
     feed(watch, normal(FEW - 1, mean=5.0))
