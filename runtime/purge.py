@@ -22,7 +22,8 @@ from pathlib import Path
 from runtime.dashboard.channel import PREVIEW, STATUS, channel_folder
 from runtime.drift.kept_ranges import FILE as HISTOGRAMS
 from runtime.drift.kept_ranges import names_aside
-from runtime.drift.learned import FILE as LEARNED
+from runtime.drift.learned import CAMERA_FILE, ENGINE_FILE
+from runtime.drift.learned import names_of as names_of_learned
 from runtime.errors import BadInput, MienError, Unavailable
 from runtime.sinks.event_files import SUFFIX_DIGITS
 from runtime.sinks.recordings import is_in_work, names_of, unfinished_names_of
@@ -77,10 +78,10 @@ def kinds_of(config: StreamConfig, environment: Mapping[str, str]) -> list[Kind]
         kinds += [Kind("recording", video.parent, names_of(video), live=False),
                   Kind("unfinished recording", video.parent, unfinished_names_of(video))]
     if state := state_folder(config.supervision, environment):
-        histograms, learned = re.escape(HISTOGRAMS), re.escape(LEARNED)
+        histograms, learned = re.escape(HISTOGRAMS), "|".join(map(names_of_learned, (CAMERA_FILE, ENGINE_FILE)))
         kinds += [Kind("histograms", state, f"{histograms}|{_temporary(histograms)}"),
                   Kind("histograms put aside", state, names_aside(HISTOGRAMS), live=False),
-                  Kind("learned baselines", state, f"{learned}|{_temporary(learned)}")]
+                  Kind("learned baselines", state, f"{learned}|{_temporary(f'({learned})')}")]
     if config.dashboard.port:
         names = "|".join(re.escape(name) for name in (STATUS, PREVIEW))
         kinds += [Kind("dashboard state", channel_folder(config.dashboard.folder, environment),

@@ -91,7 +91,8 @@ def verb_purge(args: argparse.Namespace) -> int:
         if args.yes:
             delete(found)
     if state_folder(config.supervision, os.environ) is None:
-        say("no supervision.state and no STATE_DIRECTORY is set here: a service's ranges.hist was not looked for")
+        say("no supervision.state and no STATE_DIRECTORY is set here: a service's histograms and what it learned were "
+            "not looked for")
     if args.yes and config.dashboard.port:
         say("a dashboard that runs keeps its chart of a day and its last events in memory: restart it")
     say(f"{len(found)} files, {sum(each.bytes for each in found)} bytes: "

@@ -6,6 +6,7 @@ import json
 import socket
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 
 
 def free_port() -> int:
@@ -23,6 +24,6 @@ def state_at(port: int) -> str:
                 content = page.read()
         except urllib.error.HTTPError as error:  # 503 while it is not ready
             content = error.read()
-    except OSError:
+        return str(json.loads(content)["state"])
+    except (OSError, HTTPException, ValueError, KeyError):  # it begins or ends just now
         return ""
-    return str(json.loads(content)["state"])

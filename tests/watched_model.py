@@ -55,6 +55,7 @@ def feed(monitor: DriftMonitor, model: Model, faces: np.ndarray, off: float = 0.
     for number, (face, answer) in enumerate(zip(faces, answers_to(faces, model, off)), begin):
         before = monitor.status()["samples"]
         while monitor.status()["samples"] == before:  # the budget may ask for a pause
+            assert not monitor.status()["why"], monitor.status()["why"]
             monitor.offer(face[None], BOX, [answer], [number], 0.0)
             time.sleep(0.001)
             number += 100_000

@@ -47,8 +47,10 @@ def alarm_line(status: Mapping[str, Any], model: Model, precision: str, target: 
         return f"the engine departs from FP32 more than it did, {faces}; {check} tells whether it is the engine"
     changed = [name for name in alarming if name != ENGINE]
     if changed == [PLACE]:
-        return (f"faces are of another size than in its first samples ({PLACE}); has the camera been moved, or do "
-                f"people stand elsewhere? {_learn_anew(status)}")
+        first = (f"the engine departs from FP32 more than it did ({check} tells whether it is the engine), and "
+                 if ENGINE in alarming else "")
+        return (f"{first}faces are of another size than in its first samples ({PLACE}); has the camera been moved, or "
+                f"do people stand elsewhere? {_learn_anew(status)}")
     moved = ", faces are of another size than in its first samples" if PLACE in changed else ""
     worse = ", and the engine errs more on it" if ENGINE in alarming else ""
     crops = ", ".join(name for name in changed if name != PLACE)
@@ -58,9 +60,9 @@ def alarm_line(status: Mapping[str, Any], model: Model, precision: str, target: 
 
 
 def _learn_anew(status: Mapping[str, Any]) -> str:
-    """Return what has the first samples learned again."""
+    """Return what has the world learned again; the engine is still held to what it said at first."""
     file = status["learned"]["file"]
-    return (f"stop the stream, rm {shlex.quote(file)}, start it: it learns anew" if file
+    return (f"stop the stream, rm {shlex.quote(file)}, start it: it learns this place anew" if file
             else "a new start of the stream learns anew")
 
 

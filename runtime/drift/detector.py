@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 MEMORIES = (50, 200, 800)  # values that a bet is learned from: sudden drifts, and small ones
 FIRST = 20.0  # values' worth of an even spread that a bet begins with
@@ -23,6 +24,19 @@ FIRST = 20.0  # values' worth of an even spread that a bet begins with
 # otherwise come to the threshold by counting, as seldom as was promised but surely
 FADE = 0.999
 HUGE = 1e200
+
+
+@dataclass(frozen=True)
+class Bet:
+    """One bet as it stands: what it has counted of each bin, what the next value weighs, and its sum."""
+
+    counts: tuple[float, ...]
+    weight: float
+    sum: float
+
+    def __post_init__(self) -> None:
+        if not (all(0 < count <= HUGE for count in self.counts) and 0 < self.weight <= HUGE and 0 <= self.sum <= HUGE):
+            raise ValueError(f"expected counts and a weight above 0, and a sum, all at most {HUGE}, found {self}")
 
 
 class Detector:
@@ -41,6 +55,20 @@ class Detector:
     def progress(self) -> float:
         """How much of the way to an alarm the evidence has gone, 0–1, on a logarithmic scale."""
         return min(1.0, math.log1p(self.evidence) / math.log1p(self._alarm))
+
+    @property
+    def bets(self) -> tuple[Bet, ...]:
+        """The evidence in plain numbers, for another process to go on from."""
+        return tuple(bet.state for bet in self._bets)
+
+    def go_on_from(self, bets: Sequence[Bet]) -> None:
+        """Take the evidence of an earlier detector of the same bins. Raises ValueError where it is of others."""
+        bins = self._bets[0].bins
+        if len(bets) != len(self._bets) or any(len(bet.counts) != bins for bet in bets):
+            raise ValueError(f"expected {len(self._bets)} bets on {bins} bins each, found others")
+        for mine, bet in zip(self._bets, bets):
+            mine.go_on_from(bet)
+        self.evidence = min(self._alarm, sum(bet.sum for bet in self._bets) / len(self._bets))
 
     def add(self, place: int) -> bool:
         """Take the next value's bin; returns whether it alarms, and then gathers evidence anew."""
@@ -61,6 +89,21 @@ class _Bet:
         self._counts = [FIRST / len(limits)] * len(limits)
         self._total, self._weight, self._growth = FIRST, 1.0, memory / (memory - 1)
         self.sum = 0.0
+
+    @property
+    def bins(self) -> int:
+        """On how many bins it bets."""
+        return len(self._limits)
+
+    @property
+    def state(self) -> Bet:
+        """The bet in plain numbers."""
+        return Bet(tuple(self._counts), self._weight, self.sum)
+
+    def go_on_from(self, bet: Bet) -> None:
+        """Bet as an earlier one did."""
+        self._counts, self._weight, self.sum = list(bet.counts), bet.weight, bet.sum
+        self._total = math.fsum(bet.counts)
 
     def add(self, place: int) -> float:
         """Bet on the next value, then learn from it; returns the sum."""

@@ -28,7 +28,7 @@ MOST_ASIDE = 3  # files of other graphs
 def names_aside(name: str) -> str:
     """Return the pattern of the names under which a file of histograms is put aside."""
     path = Path(name)
-    return rf"{re.escape(path.stem)}-[0-9a-z]{{1,12}}{re.escape(path.suffix)}"
+    return rf"{re.escape(path.stem)}-([0-9a-f]{{12}}|damaged){re.escape(path.suffix)}"
 
 
 class KeptRanges:

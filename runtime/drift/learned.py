@@ -1,8 +1,8 @@
-"""`drift-learned.json` in a stream's state folder: what stands for missing baselines, over any number of starts.
+"""`drift-camera.json` and `drift-engine.json` in a stream's state folder: what drift's watches have come to.
 
-A quantity's first values, and its bins once they were enough; each under what it was learned of, so that another engine
-or camera learns its own, and the first goes on once it is back. Numbers about faces, no face. Whoever removes the file
-has everything learned anew. Knows nothing of when samples come.
+First values, baselines, evidence and alarms, over any number of starts; each under what it is of, so that another
+engine or camera has its own, and the first goes on once it is back. Numbers about faces, no face. Two files: the world
+can be learned anew without a word of the engine being forgotten. Knows nothing of when samples come.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import dataclasses
 import hashlib
 import json
 import logging
-import math
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -22,78 +23,81 @@ from typing import Any
 from runtime.card import Model
 from runtime.config import build
 from runtime.drift.baseline import OF_RANGES, hashes_of
-from runtime.drift.bins import Bins
 from runtime.drift.quantities import ENGINE, WORLD
-from runtime.drift.watch import LEARN, Watch
+from runtime.drift.watch import Past, Watch
 from runtime.durable import write_text
 from runtime.errors import BadConfig, BadInput
 from runtime.machine import driver_version, gpu_name, int8_instructions
 
 log = logging.getLogger(__name__)
 
-FILE = "drift-learned.json"
+CAMERA_FILE, ENGINE_FILE = "drift-camera.json", "drift-engine.json"
 VERSION = 1
-EVERY = 50  # values between two writes while something learns: a power cut costs no more
-AGAIN_SECONDS = 3600.0  # after a disk that refused; sooner where more was learned, and at the end
+EVERY = 50  # values between two writes while something learns
+LEARNING_SECONDS = 600.0  # or so long, where something is new: a power cut costs no more
+SECONDS = 3600.0  # between two writes of evidence alone
 MOST = 16  # of what something was learned of; what was not met for longest is forgotten
-MAX_BYTES = 1 << 20  # eight quantities of 500 values are 80 kB
+MAX_BYTES = 1 << 20  # seven quantities of 500 values are 70 kB
 PLACE = "face_side"  # of the camera alone
 
 
 @dataclass(frozen=True)
-class Learned:
-    """What one quantity's watch had: its first values, or the bins that they became."""
-
-    first: tuple[float, ...] = ()
-    bins: Bins | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.first) >= LEARN or (self.first and self.bins):
-            raise ValueError(f"expected bins, or fewer than {LEARN} values, found {len(self.first)} values")
+class _File:
+    of: dict[str, dict[str, Past]]
+    version: int = VERSION
 
 
 @dataclass(frozen=True)
-class _File:
-    of: dict[str, dict[str, Learned]]
-    version: int = VERSION
+class _Owners:
+    of: dict[str, Any]
+    version: int
 
 
 def engine_words(model: Model, graph: str, target: str, compiled_sha256: str) -> str:
     """Return what rounds an engine's answers: its graph, the compiled bytes, and what runs them here."""
     # of the target alone: a start that tried a GPU in vain has imported more than one that did not
-    libraries = [f"{name} {sys.modules[name].__version__}" for name in ("onnxruntime", target.replace("-", "_"))
-                 if name in sys.modules]
+    libraries = [f"{name} {getattr(sys.modules[name], '__version__', '')}"
+                 for name in ("onnxruntime", target.replace("-", "_")) if name in sys.modules]
     words = ("engine", model.card.graphs[graph].sha256, target, compiled_sha256, *libraries, gpu_name(),
              driver_version(), int8_instructions())
     return " ".join(word for word in words if word)
 
 
 def learned_of(model: Model, engine: str, camera: str) -> dict[str, str]:
-    """Return what each quantity is learned of; `engine` and `camera` are names of those."""
+    """Return what each quantity is of; `engine` and `camera` are names of those."""
     fp32, int8 = hashes_of(model)
     world = {name: f"{camera} {fp32}" + (f" {int8}" if name in OF_RANGES else "") for name in WORLD}
     return {ENGINE: engine, **world, PLACE: camera}
 
 
+def names_of(file: str) -> str:
+    """Return the pattern of a file's name, and of what was put aside beside it."""
+    return rf"{re.escape(Path(file).stem)}(-damaged)?\.json"
+
+
 class LearnedBaselines:
-    """The file, or nothing where there is no folder for it. Only the worker's thread reads and writes."""
+    """One file, or nothing where there is no folder for it. Only the worker's thread reads and writes."""
 
     def __init__(self, path: Path | None):
-        """Keep what is learned at a path."""
+        """Keep at a path what watches have come to."""
         self._path = path
         self._of: dict[str, str] = {}
-        self._all: dict[str, dict[str, Learned]] = {}
-        self._written: dict[str, int] = {}
-        self._again_at = math.inf  # after a disk that refused
+        self._all: dict[str, dict[str, Past]] = {}
+        self._values: dict[str, int] = {}  # when last written, as the next two
+        self._learning: set[str] | None = None
+        self._written = time.monotonic()
+        self._refused = False  # by the disk
 
-    def facts(self) -> dict[str, Any]:
-        """Return where the file is, in plain types."""
-        return {"file": str(self._path) if self._path else ""}
+    @property
+    def file(self) -> str:
+        """Where it is; '' for nowhere."""
+        return str(self._path) if self._path else ""
 
-    def read(self, of: Mapping[str, str]) -> dict[str, Learned]:
-        """Return what was learned of these by earlier processes, by quantity; a damaged file is told and left.
+    def read(self, of: Mapping[str, str]) -> dict[str, Past]:
+        """Return what earlier processes' watches of these came to, by quantity. `of` is `learned_of`'s.
 
-        `of` is `learned_of`'s.
+        What is damaged is put aside and told; so is another version's, which a rollback comes back to. A file that
+        cannot be read is left as it is, and this process keeps nothing there.
         """
         self._of = dict(of)
         if self._path is None:
@@ -101,39 +105,61 @@ class LearnedBaselines:
         try:
             with self._path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
-            values = json.loads(content)
-            if len(content) > MAX_BYTES or not isinstance(values, dict) or values.get("version") != VERSION:
-                raise BadConfig(f"expected version {VERSION} in at most {MAX_BYTES} bytes, found something else")
-            self._all = build(_File, values, FILE).of
+            if why := self._take(content):
+                aside = self._path.with_name(f"{self._path.stem}-damaged.json")
+                os.replace(self._path, aside)
+                self._refused = bool(self._all)  # to be written soon
+                log.warning("expected what was learned in %s, found: %s; it is %s now, and what is missing is learned "
+                            "anew", self._path, why, aside.name)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RecursionError, BadConfig) as error:
-            log.warning("expected what was learned in %s, found: %s; it is learned anew", self._path, error)
+        except OSError as error:
+            log.warning("expected what was learned in %s, found: %s; it is left alone, and nothing is kept there",
+                        self._path, error)
+            self._path, self._all = None, {}
             return {}
         return {name: self._all[owner][name] for name, owner in of.items() if name in self._all.get(owner, {})}
 
+    def _take(self, content: bytes) -> str:
+        """Take each owner's that is whole; returns what is wrong with the others, or ''."""
+        wrong = ""
+        try:
+            values = json.loads(content)
+            if len(content) > MAX_BYTES or not isinstance(values, dict) or values.get("version") != VERSION:
+                return f"expected version {VERSION} in at most {MAX_BYTES} bytes, found something else"
+            owners = build(_Owners, values, self._path.name if self._path else "").of
+        except (ValueError, RecursionError, BadConfig) as error:
+            return str(error)[:200]
+        for owner, one in owners.items():
+            try:
+                self._all.update(build(_File, {"of": {owner: one}}, "it").of)
+            except (BadConfig, RecursionError) as error:
+                wrong = wrong or str(error)[:200]
+        return wrong
+
     def write_in_time(self, watches: Mapping[str, Watch], now: bool = False) -> None:
-        """Write where a quantity learned enough that is new, or now."""
+        """Write what is new: now, or as often as it is worth it."""
         if self._path is None:
             return
-        have = {name: LEARN if isinstance(learned, Bins) else len(learned)
-                for name, watch in watches.items() if (learned := watch.learned) is not None}
-        new = {name: count - self._written.get(name, 0) for name, count in have.items()}
-        due = any(count and (now or count >= EVERY or have[name] == LEARN) for name, count in new.items())
-        again = self._again_at < math.inf and (now or time.monotonic() >= self._again_at)
-        if not due and not again:
+        values = {name: watch.values for name, watch in watches.items()}
+        learning = {name for name, watch in watches.items() if watch.learning}
+        new = {name: count - self._values.get(name, 0) for name, count in values.items()}
+        passed = time.monotonic() - self._written
+        due = any(new.values()) and (
+            now or learning != self._learning or passed >= (LEARNING_SECONDS if learning else SECONDS)
+            or any(new[name] >= EVERY for name in learning))
+        if not due and not (self._refused and (now or passed >= SECONDS)):
             return
-        self._written, self._again_at = have, math.inf
-        for name in have:
-            learned = watches[name].learned
-            one = Learned(bins=learned) if isinstance(learned, Bins) else Learned(first=learned or ())
+        self._values, self._learning, self._written = values, learning, time.monotonic()
+        for name, watch in watches.items():
             owner = self._of[name]
-            self._all[owner] = {**self._all.pop(owner, {}), name: one}  # the last met is the last
+            self._all[owner] = {**self._all.pop(owner, {}), name: watch.past}  # the last met is the last
         self._all = dict(list(self._all.items())[-MOST:])
         try:
             write_text(self._path, json.dumps(dataclasses.asdict(_File(self._all)), allow_nan=False) + "\n")
+            self._refused = False
         except (OSError, BadInput) as error:
-            self._again_at = time.monotonic() + AGAIN_SECONDS
+            self._refused = True
             log.warning("expected to keep what was learned in %s, found: %s; the stream goes on", self._path, error)
 
 

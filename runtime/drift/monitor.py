@@ -27,8 +27,7 @@ from runtime.drift.baseline import read_baseline
 from runtime.drift.config import DriftConfig
 from runtime.drift.kept_ranges import FILE as RANGES
 from runtime.drift.kept_ranges import KeptRanges
-from runtime.drift.learned import FILE as LEARNED
-from runtime.drift.learned import LearnedBaselines, engine_words, learned_of
+from runtime.drift.learned import CAMERA_FILE, ENGINE_FILE, LearnedBaselines, engine_words, learned_of
 from runtime.drift.quantities import ABOVE_ONLY, ENGINE, WORLD, departure, log_kl, look_at, weigh
 from runtime.drift.reference import Reference
 from runtime.drift.watch import WINDOW, Watch, WatchRules
@@ -43,6 +42,7 @@ WAITING = 2  # samples; they come seconds apart
 # Added to the worker's nice value: a third of the loop's weight (sched(7)). Not the lowest: Python's lock is shared,
 # and a worker that holds it and is never scheduled, for others keep the processor busy, would hold up the loop
 NICER = 5
+LOOK_SECONDS = 600.0  # without a sample: then what the last ones left is written in time, before a power cut
 CLOSING_SECONDS = 3.0  # of the five in which a stream must have ended
 
 
@@ -63,7 +63,7 @@ class DriftMonitor:
         """Start the worker; `state` is the folder for what was seen and learned. Raises BadModel (damaged baseline).
 
         The card's departure is the CPU's; a compiled engine rounds in its own way, so its first samples are learned:
-        of `compiled_sha256`, and of a camera by that name.
+        of `compiled_sha256`, and of a camera by that name, which begins anew once it is told to `learn`.
         """
         baseline = None if config.learn else read_baseline(model)
         between = config.samples_between_alarms(1 + len(WORLD))
@@ -76,8 +76,10 @@ class DriftMonitor:
         self.knows_calibration = baseline is not None
         self._model, self._config = model, config
         self._kept = KeptRanges(state / RANGES if state else None)
-        self._learned = LearnedBaselines(state / LEARNED if state else None)
-        self._of = functools.partial(engine_words, model, graph, target, compiled_sha256), camera
+        self._of_camera, self._of_engine = (LearnedBaselines(state / name if state else None)
+                                            for name in (CAMERA_FILE, ENGINE_FILE))
+        self._engine_words = functools.partial(engine_words, model, graph, target, compiled_sha256)
+        self._camera = f"{camera} learn" if config.learn else camera
         self._agreed: deque[bool] = deque(maxlen=WINDOW)
         self._kl: deque[float] = deque(maxlen=WINDOW)
         self._shift: deque[float] = deque(maxlen=WINDOW)
@@ -151,7 +153,8 @@ class DriftMonitor:
         return {"state": state, "why": self._failed, "alarming": alarming, "samples": samples,
                 "dropped": self._dropped, **means, "cpu_seconds": round(cpu, 6),
                 "compared_with": "calibration" if self.knows_calibration else "first samples",
-                "ranges": self._kept.facts(), "learned": self._learned.facts(), "quantities": watches}
+                "ranges": self._kept.facts(), "learned": {"file": self._of_camera.file, "engine": self._of_engine.file},
+                "quantities": watches}
 
     def stop(self) -> None:
         """Ask the worker to end after the sample in work, as `gone` will tell; it writes the histograms before."""
@@ -179,50 +182,56 @@ class DriftMonitor:
         try:
             reference = Reference(self._model)
             self._kept.load_into(reference)
-            self._go_on_learning()
+            self._go_on()
             try:
                 self._take_samples(reference)
             finally:
                 reference.close()
                 self._kept.write(reference)
-                self._learned.write_in_time(self._watches, now=True)
+                self._keep(now=True)
         except Exception as error:  # whatever it is, the stream goes on; health tells
             self._failed = f"the drift monitor stopped: {error or 'out of memory'}"
             log.warning("%s", self._failed)
 
     def _take_samples(self, reference: Reference) -> None:
         while not self._stopping:
-            sample = self._queue.get()
+            sample = None
+            with suppress(queue.Empty):
+                sample = self._queue.get(timeout=LOOK_SECONDS)
             if isinstance(sample, Sample):
-                began = time.thread_time()
                 self._take(reference, sample)
-                cost = time.thread_time() - began
-                self._cost = max(cost, 0.9 * self._cost)  # a slow one counts for a while
-                with self._lock:  # a sample is counted with what it cost
-                    self._cpu_seconds += cost
-                    self._samples += 1
             now, self._export_asked = self._export_asked, False
             self._kept.write_in_time(reference, now)
-            self._learned.write_in_time(self._watches, now)
+            self._keep(now)
 
-    def _go_on_learning(self) -> None:
-        engine, camera = self._of
-        before = self._learned.read(learned_of(self._model, engine(), camera))
+    def _keep(self, now: bool) -> None:
+        world = {name: self._watches[name] for name in WORLD}
+        self._of_camera.write_in_time(world, now)
+        self._of_engine.write_in_time({ENGINE: self._watches[ENGINE]}, now)
+
+    def _go_on(self) -> None:
+        of = learned_of(self._model, self._engine_words(), self._camera)
+        before = self._of_camera.read({name: of[name] for name in WORLD})
+        before |= self._of_engine.read({ENGINE: of[ENGINE]})
         with self._lock:
-            for name, one in before.items():
-                if self._watches[name].learning:
-                    self._watches[name].go_on_from(one.bins or one.first)
+            for name, past in before.items():
+                self._watches[name].go_on_from(past)
 
     def _take(self, reference: Reference, sample: Sample) -> None:
+        began = time.thread_time()
         answer, temperature = reference.run(sample.crop), self._model.card.temperature
         kl, shift, agrees = departure(answer.logits, sample.probabilities, temperature)
         values = {ENGINE: log_kl(kl), **look_at(sample.crop), **weigh(answer.logits, temperature),
                   "face_side": sample.side}
         if answer.beyond_range is not None:
             values["beyond_range"] = answer.beyond_range
-        with self._lock:
+        with self._lock:  # a sample is counted with what it changed and what it cost
             for name, value in values.items():
                 self._watches[name].add(value)
             self._agreed.append(agrees)
             self._kl.append(kl)
             self._shift.append(shift)
+            cost = time.thread_time() - began
+            self._cost = max(cost, 0.9 * self._cost)  # a slow one counts for a while
+            self._cpu_seconds += cost
+            self._samples += 1

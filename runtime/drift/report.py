@@ -86,6 +86,15 @@ def _in_order(events: Collection[DriftEvent]) -> list[DriftEvent]:
     return sorted(events, key=lambda event: (begins[event.run], event.run, event.seq))
 
 
+def disagreement(events: Sequence[DriftEvent]) -> str:
+    """Return a line where runs in order go back in time: a clock was wrong, or events were purged; else ''."""
+    begins = [event.when for before, event in pairwise([None, *events]) if event and (
+        before is None or before.run != event.run)]
+    back = any(after < before for before, after in pairwise(begins))
+    return ("the runs' times are not in the order of their events' numbers, which is taken here: a clock was wrong; "
+            "but if events were purged in between, numbers began anew: give each part's files alone" if back else "")
+
+
 def _drift_event(values: Any) -> list[DriftEvent]:
     """Return one event, or none for another kind. Raises KeyError, TypeError, ValueError."""
     if values["event"] != "drift":
@@ -116,7 +125,7 @@ def page(events: Sequence[DriftEvent]) -> str:
         f"<p class='quiet'>{len(events)} events of {len({e.run for e in events})} runs; compared with: "
         f"{_text(last['compared_with'])}; precision {_text(last.get('precision', '?'))}. A false alarm is as rare as "
         "<code>drift.false_alarms_per_month</code> says, if the samples are of different people.</p>",
-        "<h2>Alarms</h2>", _alarms(begin), "<h2>Against FP32</h2>"]
+        f"<p>{_text(disagreement(events))}</p>", "<h2>Alarms</h2>", _alarms(begin), "<h2>Against FP32</h2>"]
     parts += [chart(title, [_line(events, name)], form) for name, (title, form) in MEANS.items()]
     for name, (title, mark) in PER_QUANTITY.items():
         quantities = [q for q, facts in last["quantities"].items() if facts["samples"]]

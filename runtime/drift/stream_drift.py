@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.drift.alarm import alarm_line, is_engines_fault
 from runtime.durable import write_text
-from runtime.errors import MienError, RestartNeeded
+from runtime.errors import BadInput, MienError, RestartNeeded
 from runtime.expressions import Expression
 from runtime.pieces import Pieces
 from runtime.reading import Reading
@@ -44,7 +44,7 @@ class StreamDrift:
         self._pieces, self._state = pieces, state
         self._monitor: DriftMonitor | None = None
         self._leaving: DriftMonitor | None = None  # writes the histograms that the next one goes on from
-        self._of: tuple[object, object] | None = None
+        self._of: tuple[object, ...] | None = None
         self._told, self._tell_at = "", time.monotonic() + TELL_SECONDS
         self._export_asked, self._told_stateless, self._broken = False, False, ""
         self._before: Any = None
@@ -112,39 +112,44 @@ class StreamDrift:
             return False
         path = self._state / RESTARTED
         try:
-            if path.exists() and path.read_text(encoding="utf-8") == engine:
+            if path.exists() and path.read_bytes() == engine.encode():
                 return False
             write_text(path, engine)
-        except OSError as error:
+        except (OSError, BadInput) as error:
             log.warning("expected to note a restart in %s, found: %s; none is made", path, error)
             return False
         return True
 
     def _follow(self) -> None:
         """Watch the engine that is open now, as the configuration says now; frames do not wait for the one before."""
-        reading, config = self._pieces["reading"], self._pieces.config.drift
-        if self._of == (reading, config):
+        reading, stream = self._pieces["reading"], self._pieces.config
+        config, place = stream.drift, _place_of(stream)
+        of = (reading, config, *place)
+        if self._of == of:
             return
         if self._monitor:
             self._monitor.stop()
             self._leaving, self._monitor, self._of = self._monitor, None, None
         if self._leaving and not self._leaving.gone:
             return
-        self._of, self._leaving, self._broken = (reading, config), None, ""
+        self._of, self._leaving, self._broken = of, None, ""
         if not config.enabled:
             return
         from runtime.drift.learned import camera_words
         from runtime.drift.monitor import DriftMonitor
 
-        stream: StreamConfig = self._pieces.config
-        camera = camera_words(stream.source, stream.camera_width, stream.camera_height, stream.faces, stream.face_side,
-                              stream.face_threshold)
         try:
             self._monitor = DriftMonitor(reading.model, reading.graph, reading.engine.target, config, self._state,
-                                         reading.engine.compiled_sha256, camera)
+                                         reading.engine.compiled_sha256, camera_words(*place))
         except MienError as error:  # a damaged baseline costs the monitor, not the stream
             self._broken = f"the drift monitor is off: {error}"
             log.warning("%s", self._broken)
 
     def _ask_export(self, number: int, frame: FrameType | None) -> None:
         self._export_asked = True
+
+
+def _place_of(stream: StreamConfig) -> tuple[object, ...]:
+    """Return what decides how faces look and how large they are."""
+    return (stream.source, stream.camera_width, stream.camera_height, stream.faces, stream.face_side,
+            stream.face_threshold)

@@ -11,7 +11,7 @@ from runtime.errors import DONE
 
 def verb_report(args: argparse.Namespace) -> int:
     """Draw what a stream's drift monitor saw over time, from its events, as one HTML page."""
-    from runtime.drift.report import page, read_events
+    from runtime.drift.report import disagreement, page, read_events
     from runtime.durable import write_text
 
     events = read_events(args.events)
@@ -19,6 +19,8 @@ def verb_report(args: argparse.Namespace) -> int:
     last = events[-1].values
     say(f"{args.out}: {len(events)} events, {last['samples']} samples in the last run, "
         f"{last['alarm'] or 'no alarm stands'}")
+    if why := disagreement(events):
+        say(f"note: {why}")
     if args.json:
         print_json({"events": len(events), "last": last})
     return DONE

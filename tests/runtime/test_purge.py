@@ -23,11 +23,13 @@ from runtime.supervision.instance_lock import only_instance
 
 OURS = ("e.jsonl", "e.jsonl.000000000007", "v.mp4", ".v.mp4.0a1b2c3d.mp4", "v.000002.mp4",
         "state/ranges.hist", "state/.ranges.hist.0a1b2c3d.hist", "state/ranges-0a1b2c3d4e5f.hist",
-        "state/ranges-damaged.hist", "state/drift-learned.json", "state/.drift-learned.json.0a1b2c3d.json",
+        "state/ranges-damaged.hist", "state/drift-camera.json", "state/.drift-engine.json.0a1b2c3d.json",
+        "state/drift-engine.json", "state/drift-camera-damaged.json",
         "page/status.json", "page/preview.jpg",
         "page/.preview.jpg.tmp")
 OTHERS = ("e.jsonl.bak", "e.jsonlx", "xe.jsonl", "e.jsonl.00000000000a", "v.mp4.txt", "v.2.mp4", "w.mp4", ".v.mp4.tmp",
-          "state/engine-failures.json", "state/ranges.hist.old", "page/status.json.bak", "other/e.jsonl")
+          "state/engine-failures.json", "state/ranges.hist.old", "state/ranges-old.hist",
+          "state/drift-camera-old.json", "page/status.json.bak", "other/e.jsonl")
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_a_service_whose_state_is_not_known_here_is_told(tmp_path: Path, capsys:
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     (tmp_path / "s.yaml").write_text("{source: '0', events: e.jsonl}")
     assert main(["purge", "--config", str(tmp_path / "s.yaml")]) == 0
-    assert "ranges.hist was not looked for" in capsys.readouterr().err
+    assert "histograms and what it learned were not looked for" in capsys.readouterr().err
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     assert main(["purge", "--config", str(tmp_path / "s.yaml")]) == 0
     assert "not looked for" not in capsys.readouterr().err

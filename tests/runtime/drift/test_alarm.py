@@ -20,7 +20,7 @@ def status(*alarming: str, **more: Any) -> dict[str, Any]:
                   for name in ("log_kl", "brightness", "energy", "face_side")}
     return {"why": "", "alarming": list(alarming), "compared_with": "calibration", "quantities": quantities,
             "ranges": {"file": "/var/lib/mien/ranges.hist", "faces": 9},
-            "learned": {"file": "/var/lib/mien/drift-learned.json"}, **more}
+            "learned": {"file": "/var/lib/mien/drift-camera.json"}, **more}
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def calibrated(tmp_path: Path) -> Model:
 
 def test_what_was_learned_is_learned_anew_once_its_file_is_gone(calibrated: Model) -> None:
     size = alarm_line(status("face_side"), calibrated, "int8", "cpu")
-    assert size.endswith("stop the stream, rm /var/lib/mien/drift-learned.json, start it: it learns anew")
+    assert size.endswith("stop the stream, rm /var/lib/mien/drift-camera.json, start it: it learns this place anew")
     light = alarm_line(status("brightness", compared_with="first samples"), calibrated, "int8", "cpu")
     assert "what it saw in its first samples" in light
     assert "; where it will always look so: stop the stream, rm /var" in light
@@ -88,6 +88,12 @@ def test_the_check_is_of_the_engine_that_departed(calibrated: Model, target: str
 def test_another_size_of_face_asks_about_the_cameras_place(calibrated: Model) -> None:
     line = alarm_line(status("face_side"), calibrated, "int8", "cpu")
     assert "has the camera been moved" in line and "calibrate" not in line
+
+
+def test_an_engine_that_departs_is_told_where_the_faces_size_changes_too(calibrated: Model) -> None:
+    line = alarm_line(status("log_kl", "face_side"), calibrated, "int8", "cpu")
+    assert line.startswith("the engine departs from FP32 more than it did (mien check ")
+    assert "faces are of another size" in line and "rm /var/lib/mien/drift-camera.json" in line  # not the engine's
 
 
 def test_both_at_once_say_both(calibrated: Model) -> None:

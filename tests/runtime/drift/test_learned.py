@@ -1,4 +1,4 @@
-"""`drift-learned.json`: learning goes on after a restart, what was learned stays, of each engine and camera its own."""
+"""`drift-camera.json`, `drift-engine.json`: what watches came to outlives restarts, each engine and camera its own."""
 
 from __future__ import annotations
 
@@ -20,16 +20,25 @@ from runtime.drift import learned as learned_module
 from runtime.drift.baseline import hashes_of
 from runtime.drift.bins import Bins
 from runtime.drift.config import DriftConfig
-from runtime.drift.learned import EVERY, FILE, MOST, LearnedBaselines, camera_words, engine_words, learned_of
+from runtime.drift.learned import (
+    CAMERA_FILE,
+    ENGINE_FILE,
+    EVERY,
+    MOST,
+    LearnedBaselines,
+    camera_words,
+    engine_words,
+    learned_of,
+)
 from runtime.drift.monitor import DriftMonitor
-from runtime.drift.watch import LEARN, Watch, WatchRules
+from runtime.drift.watch import LEARN, Past, Watch, WatchRules
 
 OF = {"log_kl": "engine a", "face_side": "camera 1"}
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / FILE
+    return tmp_path / CAMERA_FILE
 
 
 @pytest.fixture
@@ -50,7 +59,7 @@ def restarted(path: Path, of: dict[str, str] = OF) -> dict[str, Watch]:
     """Return what a new process begins with."""
     found, made = LearnedBaselines(path).read(of), watches()
     for name, one in found.items():
-        made[name].go_on_from(one.bins or one.first)
+        made[name].go_on_from(one)
     return made
 
 
@@ -60,6 +69,12 @@ def write(path: Path, seen: dict[str, Watch], of: dict[str, str] = OF) -> None:
     kept.write_in_time(seen, now=True)
 
 
+def first(watch: Watch) -> int:
+    """Return how many first values a watch has that learns."""
+    assert watch.learning
+    return len(watch.past.first)
+
+
 def test_learning_goes_on_after_a_restart_as_if_there_had_been_none(path: Path) -> None:
     write(path, watches(log_kl=LEARN - 7))
     again = restarted(path)["log_kl"]
@@ -67,7 +82,7 @@ def test_learning_goes_on_after_a_restart_as_if_there_had_been_none(path: Path) 
     for value in np.random.default_rng(0).normal(size=LEARN)[-7:].tolist():
         assert again.learning
         again.add(value)
-    assert not again.learning and again.learned == whole.learned
+    assert not again.learning and again.past == whole.past
 
 
 def test_a_restart_compares_with_what_was_learned_at_first(path: Path) -> None:
@@ -79,23 +94,48 @@ def test_a_restart_compares_with_what_was_learned_at_first(path: Path) -> None:
     assert again.alarming  # learned anew these would have been the baseline
 
 
-def test_what_has_a_baseline_learns_and_writes_nothing(path: Path) -> None:
-    given = Watch(WatchRules(1.25, 1e6), Bins((0.0,), (5, 5)))
-    given.add(1.0)
+def test_evidence_and_alarms_outlive_a_restart_as_if_there_had_been_none(path: Path) -> None:
+    """A kiosk that is switched off each evening would never gather enough of a small departure in a day."""
+    rules, baseline = WatchRules(1.25, 1e6), Bins.of(np.random.default_rng(0).normal(size=LEARN))
+    whole, split = Watch(rules, baseline), Watch(rules, baseline)
+    alarmed = 0
+    for number, value in enumerate(np.random.default_rng(1).normal(0.7, size=3000).tolist()):
+        if number % 100 == 50:
+            write(path, {"log_kl": split})
+            split = Watch(rules, baseline)
+            split.go_on_from(LearnedBaselines(path).read(OF)["log_kl"])
+        whole.add(value)
+        split.add(value)
+        assert (split.alarming, split.stability) == (whole.alarming, whole.stability)
+        assert split.progress == pytest.approx(whole.progress)
+        alarmed += whole.alarming
+    assert alarmed > 1000 and split.stood == whole.stood
+
+
+@pytest.mark.parametrize("other", [
+    Watch(WatchRules(1.25, 1e6), Bins((0.0,), (500, 501))), Watch(WatchRules(1.5, 1e6), Bins((0.0,), (500, 500))),
+    Watch(WatchRules(1.25, 1e6))])
+def test_evidence_against_another_baseline_or_by_another_tolerance_is_none(path: Path, other: Watch) -> None:
+    given = Watch(WatchRules(1.25, 1e6), Bins((0.0,), (500, 500)))
+    for _ in range(300):
+        given.add(1.0)
+    assert given.alarming
     write(path, {"log_kl": given})
-    assert given.learned is None and not path.exists()
-    with pytest.raises(ValueError, match="has learned nothing"):
-        given.go_on_from((1.0,))
+    other.go_on_from(LearnedBaselines(path).read(OF)["log_kl"])
+    assert not other.alarming and other.progress == other.stability == 0 and other.learning == (other.past.bins is None)
+    other.add(1.0)
+    with pytest.raises(ValueError, match="has met nothing"):
+        other.go_on_from(Past())
 
 
 def test_another_engine_learns_its_own_and_the_first_goes_on_once_it_is_back(path: Path) -> None:
     write(path, watches(log_kl=LEARN, face_side=20))
     other = OF | {"log_kl": "engine b"}
     second = restarted(path, other)
-    assert second["log_kl"].learned == () and len(second["face_side"].learned or ()) == 20  # the camera is the same
+    assert first(second["log_kl"]) == 0 and first(second["face_side"]) == 20  # the camera is the same
     write(path, watches(log_kl=30), other)
-    assert isinstance(restarted(path)["log_kl"].learned, Bins)
-    assert len(restarted(path, other)["log_kl"].learned or ()) == 30  # type: ignore[arg-type]
+    assert not restarted(path)["log_kl"].learning
+    assert first(restarted(path, other)["log_kl"]) == 30
 
 
 def test_what_was_not_met_for_longest_is_forgotten(path: Path) -> None:
@@ -106,43 +146,106 @@ def test_what_was_not_met_for_longest_is_forgotten(path: Path) -> None:
     assert len(kept) == MOST and "engine a" not in kept and {"camera 1", f"engine {MOST - 1}"} <= set(kept)
 
 
-def test_it_is_written_while_something_learns_and_then_no_more(path: Path) -> None:
+def test_it_is_written_as_often_as_it_is_worth_it(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(learned_module.time, "monotonic", lambda: clock[0])
     kept, seen = LearnedBaselines(path), watches()
     kept.read(OF)
-    written = []
-    for number in range(1, LEARN + 100):
-        seen["log_kl"].add(float(number % 7))
-        before = path.read_bytes() if path.exists() else b""
-        kept.write_in_time(seen)
-        if path.exists() and path.read_bytes() != before:
-            written.append(number)
-    assert written == list(range(EVERY, LEARN + 1, EVERY))
+
+    def written(values: int, seconds: float, of: dict[str, Watch]) -> list[int]:
+        """Return after which of so many values, so far apart, the file was written."""
+        found = []
+        for number in range(1, values + 1):
+            of["log_kl"].add(float(number % 7))
+            clock[0] += seconds
+            path.unlink(missing_ok=True)
+            kept.write_in_time(of)
+            if path.exists():
+                found.append(number)
+        return found
+
+    alone = {"log_kl": seen["log_kl"]}
+    assert written(LEARN, 0.1, alone) == [1, *range(1 + EVERY, LEARN, EVERY), LEARN]
+    assert written(200, 60, alone) == [60, 120, 180]  # evidence: once an hour
+    slow = watches()
+    assert written(40, 60, slow) == [1, 11, 21, 31]  # few faces a day, and the power goes each evening
+    path.unlink(missing_ok=True)
+    kept.write_in_time(slow, now=True)
+    assert path.exists()
     path.unlink()
-    kept.write_in_time(seen, now=True)
+    kept.write_in_time(slow, now=True)
     assert not path.exists()  # nothing is new
 
 
 def test_without_a_folder_nothing_is_kept() -> None:
     kept = LearnedBaselines(None)
-    assert kept.read(OF) == {} and kept.facts() == {"file": ""}
+    assert kept.read(OF) == {} and kept.file == ""
     kept.write_in_time(watches(log_kl=LEARN), now=True)
 
 
+BETS = [{"counts": [1.0, 1.0], "weight": 1.0, "sum": 1.0}] * 3
+
+
 @pytest.mark.parametrize("content", [
-    "", "null", "[1]", '{"version": 2, "of": {}}', '{"version": 1}', "{" * 5000, "\udcff",
+    "", "null", "[1]", '{"version": 2, "of": {}}', '{"version": 1}', "{" * 5000, "\udcff", '{"version": 1, "of": 3}',
+    '{"version": 1, "of": {"engine a": 3}}', '{"version": 1, "of": {"engine a": {"log_kl": null}}}',
     '{"version": 1, "of": {"engine a": {"log_kl": {"first": [NaN]}}}}',
     '{"version": 1, "of": {"engine a": {"log_kl": {"first": [1e999]}}}}',
     '{"version": 1, "of": {"engine a": {"log_kl": {"bins": {"edges": [2, 1], "counts": [1, 1, 1]}}}}}',
     json.dumps({"version": 1, "of": {"engine a": {"log_kl": {"first": [0.0] * LEARN}}}}),
+    json.dumps({"version": 1, "of": {"engine a": {"log_kl": {"recent": [0] * 501}}}}),
+    json.dumps({"version": 1, "of": {"engine a": {"log_kl": {"stood": 10**400}}}}),
+    json.dumps({"version": 1, "of": {"engine a": {"log_kl": {"bets": [BETS[0] | {"sum": 1e300}]}}}}),
     json.dumps({"version": 1, "of": {}, "more": "x" * (learned_module.MAX_BYTES + 1)})])
-def test_a_damaged_file_is_told_and_replaced_in_time(
-    path: Path, content: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_file_is_told_and_put_aside(path: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     path.write_bytes(content.encode(errors="surrogateescape"))
-    assert all(watch.learned == () for watch in restarted(path).values())
+    assert all(first(watch) == 0 for watch in restarted(path).values())
     assert [r.getMessage().count(f"what was learned in {path}") for r in caplog.records] == [1]
+    aside = path.with_name("drift-camera-damaged.json")
+    assert not path.exists() and aside.read_bytes() == content.encode(errors="surrogateescape")
     write(path, watches(log_kl=3))
-    assert len(restarted(path)["log_kl"].learned or ()) == 3  # type: ignore[arg-type]
+    assert first(restarted(path)["log_kl"]) == 3 and aside.exists()
+
+
+@pytest.mark.parametrize("past", [
+    {"bins": {"edges": [0.0], "counts": [10**400, 1]}}, {"bins": {"edges": [0.0], "counts": [3, 1]}},
+    {"bins": {"edges": [0.0], "counts": [LEARN - 1, 1]}, "tolerance": 1.25, "recent": [2], "bets": BETS},
+    {"bins": {"edges": [0.0], "counts": [LEARN - 1, 1]}, "tolerance": 1.25, "recent": [-1], "bets": BETS},
+    {"bins": {"edges": [0.0], "counts": [LEARN - 1, 1]}, "tolerance": 1.25, "recent": [1] * 60, "bets": BETS[:2]}])
+def test_numbers_that_no_watch_comes_to_harm_none(path: Path, past: dict[str, object]) -> None:
+    path.write_text(json.dumps({"version": 1, "of": {"engine a": {"log_kl": past}}}))
+    watch = restarted(path)["log_kl"]
+    watch.add(1.0)
+    assert watch.stability == 0 and not watch.alarming and watch.past.first in ((1.0,), ())
+
+
+def test_one_owners_damage_costs_the_others_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(path, watches(log_kl=LEARN, face_side=20))
+    values = json.loads(path.read_text())
+    values["of"]["engine a"]["log_kl"]["bins"]["counts"][0] = -1
+    path.write_text(json.dumps(values))
+    again = LearnedBaselines(path)
+    found = again.read(OF)
+    assert set(found) == {"face_side"} and "drift-camera-damaged.json" in caplog.text
+    again.write_in_time(watches(), now=True)  # soon, whether something is new or not
+    assert first(restarted(path)["face_side"]) == 0 and path.exists()
+
+
+def test_a_file_that_cannot_be_read_is_left_as_it_is(
+    path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(path, watches(log_kl=LEARN))
+    before = path.read_bytes()
+
+    def broken(self: Path, mode: str) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", broken)
+        kept = LearnedBaselines(path)
+        assert kept.read(OF) == {} and kept.file == "" and "Input/output error" in caplog.text
+    kept.write_in_time(watches(log_kl=3), now=True)
+    assert path.read_bytes() == before
 
 
 @contextmanager
@@ -165,21 +268,21 @@ def test_a_full_disk_is_told_and_tried_again_as_many_values_later(path: Path, ca
     for value in range(EVERY):
         seen["log_kl"].add(float(value))
     kept.write_in_time(seen)
-    assert len(restarted(path)["log_kl"].learned or ()) == 2 * EVERY  # type: ignore[arg-type]
+    assert first(restarted(path)["log_kl"]) == 2 * EVERY
 
 
 @pytest.mark.parametrize("now", [True, False])
-def test_bins_that_a_full_disk_refused_are_written_at_the_end_or_an_hour_later(
+def test_what_a_full_disk_refused_is_written_at_the_end_or_an_hour_later(
     path: Path, now: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept, seen = LearnedBaselines(path), watches(log_kl=LEARN)
     kept.read(OF)
     if not now:
-        monkeypatch.setattr(learned_module, "AGAIN_SECONDS", 0.0)
+        monkeypatch.setattr(learned_module, "SECONDS", 0.0)
     with full_disk():
         kept.write_in_time(seen)
     kept.write_in_time(seen, now)
-    assert isinstance(restarted(path)["log_kl"].learned, Bins)
+    assert not restarted(path)["log_kl"].learning
 
 
 def test_a_folder_that_cannot_be_read_costs_the_past_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,9 +295,10 @@ def test_what_a_quantity_is_learned_of(model: Model, monkeypatch: pytest.MonkeyP
     fp32, int8 = hashes_of(model)
     assert of["log_kl"] == "engine a" and of["face_side"] == "camera 1"
     assert of["brightness"] == f"camera 1 {fp32}" and of["beyond_range"] == f"camera 1 {fp32} {int8}"
-    assert set(of) == {"log_kl", *DriftMonitor(model, "fp32", "cpu", EAGER).status()["quantities"]}
-    first = engine_words(model, "fp32", "tensorrt", "ab12")
-    assert " tensorrt ab12 " in first and first != engine_words(model, "fp32", "tensorrt", "cd34")
+    with closing(DriftMonitor(model, "fp32", "cpu", EAGER)) as monitor:
+        assert set(of) == set(monitor.status()["quantities"])
+    one = engine_words(model, "fp32", "tensorrt", "ab12")
+    assert " tensorrt ab12 " in one and one != engine_words(model, "fp32", "tensorrt", "cd34")
     monkeypatch.setitem(sys.modules, "tensorrt", dataclasses.make_dataclass("T", [("__version__", str, "10.3")])())
     assert "tensorrt 10.3" in engine_words(model, "fp32", "tensorrt", "ab12")
     assert "tensorrt" not in engine_words(model, "fp32", "cpu", "")  # imported in vain
@@ -218,7 +322,8 @@ def test_a_compiled_engine_that_departs_overnight_is_found_by_the_next_process(m
     with closing(monitor_of(model, tmp_path)) as monitor:
         feed(monitor, model, random_faces(300))
         assert learning(monitor)["log_kl"] and not learning(monitor)["brightness"]
-        assert monitor.status()["learned"] == {"file": str(tmp_path / FILE)}
+        assert monitor.status()["learned"] == {"file": str(tmp_path / CAMERA_FILE),
+                                               "engine": str(tmp_path / ENGINE_FILE)}
     with closing(monitor_of(model, tmp_path)) as monitor:
         feed(monitor, model, random_faces(LEARN - 300, seed=1))
         assert not learning(monitor)["log_kl"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from datetime import datetime, timedelta, timezone
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import mien
 from runtime.drift.chart import Line, chart
-from runtime.drift.report import page, read_events
+from runtime.drift.report import disagreement, page, read_events
 from runtime.errors import BadInput
 
 BEGIN = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
@@ -81,6 +82,19 @@ def test_a_clock_that_is_set_late_changes_no_order(tmp_path: Path) -> None:
 def test_where_numbers_began_anew_runs_follow_each_other_by_time(tmp_path: Path) -> None:
     assert read(tmp_path, event(50, "three", "b", seq=0), event(60, "four", "b", seq=9), event(5, "one", seq=3),
                 event(9, "two", seq=4)) == ["one", "two", "three", "four"]
+
+
+def test_numbers_that_begin_anew_after_a_purge_are_not_taken_for_a_wrong_clock_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = event(5, "old", seq=5000), event(90, "the engine departs", "b", seq=10)
+    (tmp_path / "e.jsonl").write_text(f"{old}\n{new}")
+    found = read_events([tmp_path / "e.jsonl"])
+    assert "numbers began anew" in disagreement(found) and html.escape(disagreement(found)) in page(found)
+    assert mien.main(["drift", "report", str(tmp_path / "e.jsonl"), "--out", str(tmp_path / "r.html")]) == 0
+    assert "note: the runs' times are not in the order" in capsys.readouterr().err
+    (tmp_path / "e.jsonl").write_text(f"{event(5, seq=1)}\n{event(90, run='b', seq=2)}")
+    assert disagreement(read_events([tmp_path / "e.jsonl"])) == ""
 
 
 def test_an_event_that_is_given_twice_counts_once(events: Path) -> None:

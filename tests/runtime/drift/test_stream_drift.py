@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 from kiosk import events_in, finish, folder_of, has_event, start, wait_until, write_config
-from watched_model import EAGER, watched_model
+from watched_model import EAGER, feed, random_faces, watched_model
 
 from runtime import reading as reading_module
 from runtime.card import load_model, save_card
 from runtime.drift import monitor, stream_drift
 from runtime.drift.config import DriftConfig
+from runtime.drift.learned import CAMERA_FILE, ENGINE_FILE, camera_words
 from runtime.errors import RestartNeeded
 from runtime.ranges_file import read_ranges
 from runtime.stream import run_stream
@@ -114,7 +115,8 @@ def test_the_histograms_are_there_when_a_stream_has_ended(tmp_path: Path, pictur
 
 def test_no_crop_is_written(tmp_path: Path, pictures: Path, model: Path) -> None:
     run_stream(config(pictures, model, tmp_path, EAGER, frames=40))
-    assert {p.name for p in (tmp_path / "state").iterdir()} == {"stream.lock", "ranges.hist", "drift-learned.json"}
+    assert {p.name for p in (tmp_path / "state").iterdir()} == {"stream.lock", "ranges.hist", "drift-camera.json",
+                                                               "drift-engine.json"}
     assert {p.name for p in tmp_path.iterdir()} == {"in", "model", "state", "e.jsonl"}
 
 
@@ -217,6 +219,37 @@ def test_frames_do_not_wait_for_the_monitor_that_a_reload_replaces(
 
 class OpenPieces(dict[str, Any]):
     """Parts by name, and their configuration."""
+
+
+def test_what_is_learned_is_the_compiled_engines_and_the_cameras_own_over_a_reload_too(
+    tmp_path: Path, model: Path
+) -> None:
+    """Another camera's faces in the first one's baseline would stand there for good."""
+    found = load_model(model)
+    reading = SimpleNamespace(model=found, graph="fp32", precision="fp32",
+                              engine=SimpleNamespace(target="tensorrt", compiled_sha256="ab12"))
+    pieces: Any = OpenPieces(reading=reading)
+    pieces.config = StreamConfig("rtsp://one", drift=EAGER)
+    drift = stream_drift.StreamDrift(pieces, tmp_path)
+    no_faces = (np.zeros((0, 1, 48, 48), np.uint8), np.zeros((0, 4)), [], [], 0.0)
+    seen = {"rtsp://one": 30, "rtsp://two": 20}
+    try:
+        for source, faces in seen.items():
+            pieces.config = StreamConfig(source, drift=EAGER)
+            drift.read(*no_faces)
+            wait_until(lambda: drift.read(*no_faces) is None and drift._monitor is not None)
+            assert drift._monitor is not None
+            feed(drift._monitor, found, random_faces(faces))
+    finally:
+        drift.close()
+    camera, engine = (json.loads((tmp_path / name).read_text())["of"] for name in (CAMERA_FILE, ENGINE_FILE))
+    same = StreamConfig("any")
+    names = {source: camera_words(source, same.camera_width, same.camera_height, same.faces, same.face_side,
+                                  same.face_threshold) for source in seen}
+    sizes = {owner: len(of["face_side"]["first"]) for owner, of in camera.items() if "face_side" in of}
+    assert set(sizes) == set(names.values()) and all(sizes[names[source]] >= faces for source, faces in seen.items())
+    assert [len(of["log_kl"]["first"]) for of in engine.values()] == [sum(sizes.values())]  # the engine is the same
+    assert " tensorrt ab12 " in next(iter(engine))
 
 
 def test_the_status_is_plain_json(tmp_path: Path, pictures: Path, model: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from runtime.card import load_model
 from runtime.engines import shared
 from runtime.engines.engine import Engine
 from runtime.engines.shared import SharedEngines
+from runtime.reading import CountedEngine
+from runtime.supervision.fallback import FailureCount
 
 
 @pytest.fixture
@@ -53,6 +56,16 @@ def test_the_same_is_opened_once_and_closed_with_its_last_user(tiny_model: Path,
     assert closed(opened) == [True]
     engines.open(load_model(tiny_model), "fp32", "cpu", 1, None).close()
     assert closed(opened) == [True, True]
+
+
+def test_whoever_holds_an_engine_knows_what_was_compiled(tiny_model: Path, opened: list[Engine]) -> None:
+    """Drift's learned baselines are of those bytes; lost on the way, another build would be compared with them."""
+    engines = SharedEngines()
+    engines.open(load_model(tiny_model), "fp32", "cpu", 1, None)
+    opened[0].compiled_sha256 = "ab12"
+    held = engines.open(load_model(tiny_model), "fp32", "cpu", 1, None)
+    counted = CountedEngine(held, cast(FailureCount, None))
+    assert held.compiled_sha256 == counted.compiled_sha256 == "ab12"
 
 
 @pytest.mark.parametrize("other", [("fp32", "auto", 1, None), ("fp32", "cpu", 2, None), ("fp32", "cpu", 1, Path("c"))])

@@ -281,7 +281,7 @@ def test_after_a_reload_the_broker_still_knows_that_the_stream_is_there(tmp_path
             wait_until(lambda: reader.heard["kiosk/status"][-1] == b"online")
             with closing(Reader(port)) as late:
                 wait_until(lambda: "kiosk/status" in late.heard)
-                assert late.heard["kiosk/status"] == [b"online"]
+                assert set(late.heard["kiosk/status"]) == {b"online"}  # what is retained, and perhaps said just now
             moved = replace(config, mqtt=MqttConfig("127.0.0.1", port, "kiosk/b"))  # where nothing is retained yet
             reload_pieces(running.pieces, lambda: moved, running.sinks, running.health, notifier, StopRequest())
             wait_until(lambda: "kiosk/b/health" in reader.heard)
