@@ -37,7 +37,7 @@ EVERY = 50  # values between two writes while something learns
 LEARNING_SECONDS = 600.0  # or so long, where something is new: a power cut costs no more
 SECONDS = 3600.0  # between two writes of evidence alone
 MOST = 16  # of what something was learned of; what was not met for longest is forgotten
-MAX_BYTES = 1 << 20  # seven quantities of 500 values are 70 kB
+MAX_BYTES = 1 << 22  # seven quantities of 500 values are 70 kB
 PLACE = "face_side"  # of the camera alone
 
 
@@ -142,7 +142,7 @@ class LearnedBaselines:
         if self._path is None:
             return
         values = {name: watch.values for name, watch in watches.items()}
-        learning = {name for name, watch in watches.items() if watch.learning}
+        learning = {name for name, watch in watches.items() if watch.learning and watch.values}
         new = {name: count - self._values.get(name, 0) for name, count in values.items()}
         passed = time.monotonic() - self._written
         due = any(new.values()) and (
