@@ -31,6 +31,7 @@ from runtime.stream import StreamConfig, run_stream  # noqa: E402
 from runtime.stream_config import MetricsConfig  # noqa: E402
 
 KIBIBYTE = 1024
+SIZE = 4096  # KiB; events of minutes: on a fast machine those of the fault would be rotated away before the end
 
 
 class Disk:
@@ -39,9 +40,9 @@ class Disk:
     def __init__(self, folder: Path, fault: str):
         self.folder, self.fault = folder, fault
         inodes = ",nr_inodes=4" if fault == "inodes" else ""
-        self._mount(f"size=256k{inodes}")
+        self._mount(f"size={SIZE}k{inodes}")
         if fault == "full":
-            (folder / "ballast").write_bytes(bytes(252 * KIBIBYTE))
+            (folder / "ballast").write_bytes(bytes((SIZE - 4) * KIBIBYTE))
         elif fault == "read-only":
             self._mount("remount,ro")
         elif fault == "inodes":
@@ -93,9 +94,8 @@ def main(folder: Path, source: str, model: str, fault: str) -> None:
     handler, metrics = Warnings(), MetricsConfig(free_port())
     logging.getLogger("runtime.sinks.events").addHandler(handler)
     path = folder / "events.jsonl"
-    kept = EventFiles(rotate_mb=0.06, keep=2)
+    kept = EventFiles(rotate_mb=1.0, keep=2)
     threading.Thread(target=mend_and_end, args=(disk, metrics.port), daemon=True).start()
-    # the slow detector, so that the first events are not rotated away before the end
     summary = run_stream(StreamConfig(source, model=model, faces="haar", events=path, event_files=kept,
                                       metrics=metrics, drift=DriftConfig(enabled=False)))
     events = [e for file in (*rotated_files(path), path) for e in events_in(file)]

@@ -56,13 +56,13 @@ def test_28_29_33_disk_takes_nothing_for_a_while(
     record_property: Record
 ) -> None:
     record_property("fault", {"full": "28 ENOSPC", "read-only": "29 read-only", "inodes": "33 inodes exhausted"}[fault])
-    record_property("injected", f"a tmpfs of 256 KiB, {fault}, mended 1.5 s later")
+    record_property("injected", f"a tmpfs of 4 MiB, {fault}, mended 1.5 s later")
     seen = stream_on_disk(tmp_path, face_photo, tiny_model, fault)
     assert (seen["ended"], seen["told"]) == ("stopped", 1) and seen["frames"] > 10
     assert seen["lost"] == 0  # all waited in memory
     assert seen["sequences"] == sorted(set(seen["sequences"]))
     assert seen["sequences"][-1] - seen["sequences"][0] + 1 == len(seen["sequences"])
-    assert seen["rotated"] <= 2 and seen["bytes"] < 256 * 1024
+    assert seen["rotated"] <= 2 and seen["bytes"] < 4 << 20
     states = [state for state, _ in seen["health"]]
     troubles = " ".join(trouble.get("events", "") for _, trouble in seen["health"])
     assert says in troubles and states[-2:] == ["running", "stopping"]
